@@ -1,0 +1,1 @@
+"""From production to answers: the scoring server that follows a stage."""
