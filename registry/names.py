@@ -28,6 +28,8 @@ class Tag:
 
     LEDGER: Final = "greenroom.ledger"
     """On the registered model and the ledger experiment: run id of the ledger's first chapter."""
+    LEDGER_SERVER: Final = "greenroom.ledger_server"
+    """On the registered model: the tracking server that keeps its ledger."""
     SEQ: Final = "greenroom.seq"
     """On the registered model and versions, a witness: seq of the newest entry when it was written."""
     HASH: Final = "greenroom.hash"
@@ -39,7 +41,7 @@ class Tag:
     MANIFEST: Final = "greenroom.manifest"
     """On a version: sha256 over its artifact's files."""
     HEAD_RUN: Final = "greenroom.head_run"
-    """On the ledger experiment, a hint only: the newest chapter's run id."""
+    """On the registered model and the ledger experiment, a hint only: the newest chapter's run id."""
     KIND: Final = "greenroom.kind"
     """On a run: ``ledger``, ``evidence`` or ``training``."""
     DATA_SHA256: Final = "greenroom.data_sha256"
