@@ -3,11 +3,11 @@
 import getpass
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Settings", "get_host", "get_user_name", "read_settings"]
+__all__ = ["Settings", "get_child_environment", "get_host", "get_user_name", "read_settings"]
 
 DEFAULT_TRACKING_URI: Final = "sqlite:///mlflow.db"
 """MLflow's own default since 3.7: an SQLite file in the working directory."""
@@ -56,3 +56,17 @@ def get_user_name() -> str:
 def get_host() -> str:
     """This machine's host name."""
     return socket.gethostname()
+
+
+def get_child_environment(
+    defaults: Mapping[str, str], *, without: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment for a program we start: ours, with defaults for what the user left unset.
+
+    Args:
+        defaults: Used where the user's environment has no value; an empty variable counts as unset.
+        without: Names that the child must not inherit.
+        environ: Ours, if not ``os.environ``.
+    """
+    inherited = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
+    return {key: value for key, value in {**defaults, **inherited}.items() if key not in without}
