@@ -44,9 +44,16 @@ class KeptProcess:
         try:
             return self._keeper.wait(GRACE_S + 4.0)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            return self._keeper.wait()
+            return self.kill()
+
+    def kill(self) -> int:
+        """Ends them at once, without asking: for programs that have nothing to lose."""
+        if self._keeper.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+        if self._keeper.stdin is not None:
+            with suppress(OSError):
+                self._keeper.stdin.close()
+        return self._keeper.wait()
 
 
 def start_kept(
