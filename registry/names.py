@@ -46,6 +46,8 @@ class Tag:
     """On a run: ``ledger``, ``evidence`` or ``training``."""
     DATA_SHA256: Final = "greenroom.data_sha256"
     """On a training run: sha256 of the whole data set."""
+    EVIDENCE: Final = "greenroom.evidence"
+    """On a version: run id of the evidence of the newest decision about it."""
     EVALUATION: Final = "greenroom.evaluation"
     """On a training run: JSON of what its evaluation rows are (see ``registry.evaluation``)."""
 

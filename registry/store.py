@@ -158,7 +158,16 @@ class RegistryStore(Protocol):
     def set_run_tag(self, run_id: str, key: str, value: str) -> None:
         """Upsert."""
 
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Logs the metrics at step 0; finite values only."""
+
     # artifacts
+
+    def upload(self, run_id: str, folder: str) -> None:
+        """Uploads a local folder's files as artifacts of a run, below its root (imports MLflow).
+
+        Raises AccessDeniedError or UnreachableError if the artifact store does not take them.
+        """
 
     def list_files(self, version: ModelVersion) -> Mapping[str, int]:
         """The version's artifact: relative POSIX path → size in bytes, recursively, without downloading.

@@ -22,7 +22,7 @@ from .chapter import (
     write_link,
     write_opening,
 )
-from .entry import Draft, Entry, format_entry, seal
+from .entry import Draft, Entry, format_entry, parse_entry, seal
 from .state import State, fold, step
 
 __all__ = ["Actor", "Ledger", "Reading", "new_nonce"]
@@ -133,7 +133,7 @@ class Ledger:
         """Appends what ``decide`` makes of the newest state, exactly once.
 
         ``decide`` is pure and may be called again after a lost race; it raises ConflictError if what it
-        rested on has changed. The nonce of its first draft must be kept.
+        rested on has changed, and keeps its draft's nonce, by which a lost answer is told from a lost race.
 
         Args:
             decide: State → draft.
@@ -154,22 +154,22 @@ class Ledger:
                 continue
             state = reading.state
             draft = decide(state)
-            mine = find_entry(reading.chapter, draft.nonce)
-            if mine is not None:
-                return mine, state
             if expect is not None and state.seq != expect:
                 raise conflict(reading, f"the history's head is entry {state.seq}, not {expect}")
             entry = self._seal(draft, state)
-            key = f"{len(reading.chapter.entries) + 1:04d}"
+            run_id, key = reading.chapter.run_id, f"{len(reading.chapter.entries) + 1:04d}"
             try:
-                self.store.log_param(reading.chapter.run_id, key, format_entry(entry))
-            except AlreadyExistsError:
-                continue
-            except UnreachableError:
-                failures += 1
-                if failures > RETRIES:
-                    raise
-                self.clock.sleep(0.1 * 2**failures)
+                self.store.log_param(run_id, key, format_entry(entry))
+            except (AlreadyExistsError, UnreachableError) as error:
+                written = self.store.get_run(run_id).params.get(key)
+                found = parse_entry(written) if written else None
+                if found and found.nonce == draft.nonce:
+                    return found, step(state, found)
+                if isinstance(error, UnreachableError):
+                    failures += 1
+                    if failures > RETRIES:
+                        raise
+                    self.clock.sleep(0.1 * 2**failures)
                 continue
             return entry, step(state, entry)
 
@@ -307,11 +307,6 @@ class Ledger:
                 hint=f"Nothing was changed. Bring it back: mlflow runs restore --run-id {run_id}",
             )
         return parse_chapter(run_id, run.experiment_id, run.params)
-
-
-def find_entry(chapter: Chapter, nonce: str) -> Entry | None:
-    """The entry that carries the nonce, if the chapter has it."""
-    return next((entry for entry in chapter.entries if entry.nonce == nonce), None)
 
 
 def conflict(reading: Reading, what: str) -> ConflictError:

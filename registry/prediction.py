@@ -1,0 +1,122 @@
+"""Opens one model in a process of its own, lets it answer, and writes the answers down.
+
+Run as ``python -m registry.prediction REQUEST.json`` by :mod:`registry.verification`, without the
+caller's credentials: a model that is being judged already runs.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["PREDICTION", "PROBABILITY", "normalise"]
+
+PREDICTION: Final = "prediction"
+PROBABILITY: Final = "probability."
+SUM_TOLERANCE: Final = 1e-3
+"""How far a row of probabilities may be from 1: float32 models round."""
+
+
+def main(argv: list[str]) -> int:
+    """Answers a request file; the result file says what happened, also when the model failed."""
+    request = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    result: dict[str, Any] = {}
+    try:
+        _answer(request, result)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
+        result["error"] = f"{type(error).__name__}: {str(error)[:500]}"
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
+    return 0
+
+
+def _answer(request: dict[str, Any], result: dict[str, Any]) -> None:
+    import mlflow.pyfunc  # noqa: PLC0415 - heavy, and this module is also imported for its names
+
+    start = time.perf_counter()
+    model = mlflow.pyfunc.load_model(request["model"])
+    result["load_s"] = time.perf_counter() - start
+    example = model.input_example
+    result["example"] = example is not None
+    if example is not None:
+        model.predict(example)
+        result["example_rows"] = len(example) if hasattr(example, "__len__") else 1
+    if request.get("rows"):
+        _predict_rows(model, request, result)
+
+
+def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -> None:
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    rows = pd.read_parquet(request["rows"], columns=request["features"])
+    start = time.perf_counter()
+    raw = model.predict(rows, params=_ask_for_probability(model))
+    result["predict_s"] = time.perf_counter() - start
+    normalise(raw, request["task"], request["classes"]).to_parquet(request["answers"])
+
+
+def _ask_for_probability(model: Any) -> dict[str, str] | None:
+    """Greenroom's own layers answer with probabilities on request; other models answer as they do."""
+    params = getattr(model.metadata.signature, "params", None)
+    names = {spec.name for spec in params.params} if params else set()
+    return {"output": "probability"} if "output" in names else None
+
+
+def normalise(raw: Any, task: str, classes: list[Any]) -> Any:
+    """Brings what a pyfunc answered into one form.
+
+    Args:
+        raw: n rows: array, list, Series or DataFrame.
+        task: ``binary``, ``multiclass`` or ``regression``.
+        classes: The classes in order, for n × k answers without names.
+
+    Returns:
+        DataFrame of n rows with ``probability.<class>`` columns (float64, rows sum to 1) where the answer
+        is probabilities, else one column ``prediction``.
+
+    Raises:
+        ValueError: The shape fits neither.
+    """
+    import numpy as np  # noqa: PLC0415 - heavy
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    frame = raw if isinstance(raw, pd.DataFrame) else pd.DataFrame(np.asarray(raw))
+    names = [str(value) for value in classes]
+    width = frame.shape[1]
+    if task != "regression" and width == len(names) and width > 1 and _are_probabilities(frame):
+        given = [str(column) for column in frame.columns]
+        order = frame if set(given) != set(names) else frame.set_axis(given, axis=1)[names]
+        return order.astype("float64").set_axis([PROBABILITY + name for name in names], axis=1)
+    if width != 1:
+        raise ValueError(f"{width} columns were answered; expected 1, or one probability for each of {names}")
+    answer = frame.iloc[:, 0]
+    if task == "binary" and _are_scores(answer):
+        high = answer.astype("float64")
+        return pd.DataFrame({PROBABILITY + names[0]: 1 - high, PROBABILITY + names[1]: high})
+    return pd.DataFrame({PREDICTION: answer.to_numpy()})
+
+
+def _are_probabilities(frame: Any) -> bool:
+    import numpy as np  # noqa: PLC0415 - heavy
+
+    if not all(np.issubdtype(dtype, np.floating) for dtype in frame.dtypes if isinstance(dtype, np.dtype)):
+        return False
+    try:
+        values = frame.to_numpy(dtype="float64")
+    except (TypeError, ValueError):
+        return False
+    inside = bool(((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)).all())
+    return inside and bool((abs(values.sum(axis=1) - 1) < SUM_TOLERANCE).all())
+
+
+def _are_scores(answer: Any) -> bool:
+    """Whether a column is probabilities of the second class rather than labels."""
+    import numpy as np  # noqa: PLC0415 - heavy
+
+    if not isinstance(answer.dtype, np.dtype) or not np.issubdtype(answer.dtype, np.floating):
+        return False
+    return bool(answer.between(0, 1).all()) and not bool(answer.isin([0.0, 1.0]).all())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

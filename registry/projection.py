@@ -1,0 +1,166 @@
+"""Makes MLflow's aliases, tags and descriptions say what history says: a projection, never the truth.
+
+Written after the commit, always from a freshly read ledger, the moving alias first (one upsert, so that
+production is never without a version), the marker ``greenroom.projected`` last. Whoever finds a marker
+behind the head finds an unfinished projection, and finishes it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import NotFoundError
+from .ledger.entry import Entry
+from .ledger.ledger import Ledger, Reading
+from .ledger.state import State
+from .names import STAGES, Tag
+from .store import ModelVersion, RegisteredModel, RegistryStore
+from .texts import describe_model, describe_version, merge_block
+
+__all__ = ["AliasMove", "plan_aliases", "project"]
+
+ROUNDS: Final = 5
+"""Times a projection is repeated because history moved on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One alias to write. ``version`` None: to delete."""
+
+    alias: str
+    version: str | None
+
+
+def plan_aliases(state: State, aliases: Mapping[str, str]) -> tuple[AliasMove, ...]:
+    """What must change so that the aliases equal history; production first, deletions last.
+
+    >>> plan_aliases(State("run", "m"), {"production": "3", "champion": "1"})
+    (AliasMove(alias='production', version=None),)
+    """
+    moves = []
+    for stage in reversed(STAGES):
+        holder = state.holder(stage)
+        wanted = holder.version if holder else None
+        if aliases.get(stage) != wanted:
+            moves.append(AliasMove(stage, wanted))
+    return tuple(sorted(moves, key=lambda move: move.version is None))
+
+
+def project(ledger: Ledger, *, everything: bool = False) -> Reading | None:
+    """Reads the ledger and makes MLflow equal to it; None if there is no ledger (nothing is touched).
+
+    Args:
+        ledger: The model's ledger.
+        everything: Also write what the marker says was written before.
+
+    Raises:
+        TamperedError: The ledger is not sound; nothing is touched.
+    """
+    reading = ledger.find()
+    for _ in range(ROUNDS):
+        if reading is None or reading.state.seq == 0:
+            return reading
+        _write(ledger, reading, everything=everything)
+        newest = ledger.find()
+        if newest is None or newest.state.seq == reading.state.seq:
+            return newest
+        reading = newest
+    return reading
+
+
+def _write(ledger: Ledger, reading: Reading, *, everything: bool) -> None:
+    store, model, state = ledger.store, reading.model, reading.state
+    for move in plan_aliases(state, model.aliases):
+        _move_alias(store, model.name, move)
+    marker = int(model.tags.get(Tag.PROJECTED, "0")) if not everything else 0
+    touched = _find_touched(reading, marker)
+    for version in touched:
+        _write_version(store, reading, version)
+    for key, value in _list_model_tags(ledger, reading).items():
+        if model.tags.get(key) != value:
+            store.set_model_tag(model.name, key, value)
+    text = merge_block(model.description, describe_model(reading))
+    if text != model.description:
+        store.describe_model(model.name, text)
+    if model.tags.get(Tag.PROJECTED) != str(state.seq):
+        store.set_model_tag(model.name, Tag.PROJECTED, str(state.seq))
+
+
+def _move_alias(store: RegistryStore, name: str, move: AliasMove) -> None:
+    """A holder whose version was deleted cannot have an alias: status says so, nothing else is touched."""
+    if move.version is None:
+        store.delete_alias(name, move.alias)
+        return
+    try:
+        store.set_alias(name, move.alias, move.version)
+    except NotFoundError:
+        return
+
+
+def _find_touched(reading: Reading, marker: int) -> Sequence[str]:
+    """Versions that entries after the marker were about; all known ones if the marker is far behind."""
+    if marker < reading.chapter.opening.state.seq:
+        return sorted(reading.state.records, key=int)
+    return sorted(set(_name_versions(reading.chapter.entries, marker)), key=int)
+
+
+def _name_versions(entries: Sequence[Entry], marker: int) -> Iterator[str]:
+    for entry in entries:
+        if entry.seq > marker:
+            yield from (version for version in (entry.version, entry.was) if version)
+            if entry.action == "adopt":
+                yield from (entry.details[stage]["version"] for stage in STAGES if entry.details.get(stage))
+            if entry.action == "promote" and entry.stage == STAGES[-1]:
+                yield from _name_displaced(entries, entry)
+
+
+def _name_displaced(entries: Sequence[Entry], entry: Entry) -> Iterator[str]:
+    for earlier in entries:
+        if earlier.seq < entry.seq and earlier.action == "promote" and earlier.version:
+            yield earlier.version
+
+
+def _write_version(store: RegistryStore, reading: Reading, number: str) -> None:
+    try:
+        version = store.get_version(reading.model.name, number)
+    except NotFoundError:
+        return
+    state = reading.state
+    tags = {Tag.STAGE: state.standing(number, version.created_ms)}
+    record = state.records.get(number)
+    if record and record.created_ms == version.created_ms and record.manifest:
+        tags[Tag.MANIFEST] = record.manifest
+    tags |= {Tag.SEQ: str(state.seq), Tag.HASH: state.hash}
+    newest = _find_newest(reading.chapter.entries, number)
+    if newest and newest.evidence_run:
+        tags[Tag.EVIDENCE] = newest.evidence_run
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            store.set_version_tag(version.name, number, key, value)
+    _describe_version(store, reading, version)
+
+
+def _describe_version(store: RegistryStore, reading: Reading, version: ModelVersion) -> None:
+    text = merge_block(version.description, describe_version(reading, version))
+    if text != version.description:
+        store.describe_version(version.name, version.version, text)
+
+
+def _find_newest(entries: Sequence[Entry], number: str) -> Entry | None:
+    return next((entry for entry in reversed(entries) if entry.version == number), None)
+
+
+def _list_model_tags(ledger: Ledger, reading: Reading) -> Mapping[str, str]:
+    state = reading.state
+    return {
+        Tag.LEDGER: state.ledger,
+        Tag.LEDGER_SERVER: ledger.store.tracking_uri,
+        Tag.HEAD_RUN: reading.chapter.run_id,
+        Tag.SEQ: str(state.seq),
+        Tag.HASH: state.hash,
+    }
+
+
+def is_projected(model: RegisteredModel, state: State) -> bool:
+    """Whether the marker says that aliases and tags were made equal to this state."""
+    return model.tags.get(Tag.PROJECTED) == str(state.seq)

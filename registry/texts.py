@@ -1,0 +1,87 @@
+"""What people read in MLflow's UI about a model and its versions: short Markdown, kept in a block of its own."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from .ledger.entry import Entry
+from .ledger.ledger import Reading
+from .names import PRODUCTION, STAGING
+from .store import ModelVersion
+
+__all__ = ["describe_model", "describe_version", "link_run", "link_version", "merge_block"]
+
+BLOCK: Final = "\n\n---\n**Greenroom**"
+"""Starts our part of a description; everything before it is the user's and stays."""
+
+SHOWN: Final = 5
+"""Entries of the history shown in a description."""
+
+
+def merge_block(description: str, block: str) -> str:
+    """Puts our block behind the user's text, in place of an older one.
+
+    >>> merge_block("My model.", BLOCK + " a").count("---"), merge_block(BLOCK + " a", BLOCK + " b")[-1]
+    (1, 'b')
+    """
+    return description.split(BLOCK, 1)[0].rstrip() + block
+
+
+def describe_model(reading: Reading) -> str:
+    """Who has which stage, and the newest entries, with links into the UI."""
+    state, name = reading.state, reading.model.name
+    lines = [BLOCK, ""]
+    for stage in (PRODUCTION, STAGING):
+        holder = state.holder(stage)
+        text = f"{link_version(name, holder.version)} since {holder.since[:16]} UTC" if holder else "–"
+        lines.append(f"- **{stage}**: {text}")
+    lines += ["", "Newest entries of its [history]" + f"({_link_ledger(reading)}):", ""]
+    lines += [f"- {describe_entry(reading, entry)}" for entry in _take_newest(reading.chapter.entries)]
+    return "\n".join(lines)
+
+
+def describe_version(reading: Reading, version: ModelVersion) -> str:
+    """Where a version stands, and what was decided about it, with links to the evidence."""
+    standing = reading.state.standing(version.version, version.created_ms)
+    lines = [BLOCK, "", f"This version is **{standing}**."]
+    about = [entry for entry in reading.chapter.entries if version.version in (entry.version, entry.was)]
+    lines += ["", *(f"- {describe_entry(reading, entry)}" for entry in _take_newest(about))]
+    if version.run_id:
+        lines += ["", f"Trained by run `{version.run_id}`; model: {link_model(version.name)}."]
+    return "\n".join(lines)
+
+
+def describe_entry(reading: Reading, entry: Entry) -> str:
+    """One line: when, who, what, why, and the evidence."""
+    what = f"{entry.action} version {entry.version}" if entry.version else entry.action
+    what += f" to {entry.stage}" if entry.stage else ""
+    what += f" (was version {entry.was})" if entry.was else ""
+    why = f": {entry.reason}" if entry.reason else ""
+    link = (
+        f" · [evidence]({link_run(reading.chapter.experiment_id, entry.evidence_run)})"
+        if entry.evidence_run
+        else ""
+    )
+    return f"{entry.time[:16]} UTC, {entry.actor}: {what}{why}{link}"
+
+
+def link_run(experiment_id: str, run_id: str) -> str:
+    """A run's page, relative to the UI."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def link_version(name: str, version: str) -> str:
+    """A version's page, as a Markdown link."""
+    return f"[version {version}](#/models/{name}/versions/{version})"
+
+
+def link_model(name: str) -> str:
+    """A registered model's page, as a Markdown link."""
+    return f"[{name}](#/models/{name})"
+
+
+def _link_ledger(reading: Reading) -> str:
+    return link_run(reading.chapter.experiment_id, reading.chapter.run_id)
+
+
+def _take_newest(entries: Sequence[Entry]) -> list[Entry]:
+    return list(reversed(entries))[:SHOWN]

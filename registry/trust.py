@@ -1,0 +1,150 @@
+"""Says what an artifact would run when it is opened, before anything of it is opened.
+
+Loading a model runs whatever its author put there: pickles, ``code``, a ``loader_module``, models from
+code. ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`` stops the first of these only. Here the files are read,
+nothing is imported or unpickled. Trusted without asking: MLflow's own loaders of data-only formats, skops
+files with types of scikit-learn, NumPy and SciPy, and Greenroom's own layers file by its sha256.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import ArtifactError
+
+__all__ = ["Finding", "inspect_trust", "is_trusted_type"]
+
+TRUSTED_PREFIXES: Final = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.", "datetime.")
+"""Packages whose types a skops file may name without a person's word."""
+
+UNTRUSTED_BUILTINS: Final = frozenset(
+    f"builtins.{name}"
+    for name in ("eval", "exec", "compile", "open", "getattr", "__import__", "input", "setattr")
+)
+
+DATA_ONLY_LOADERS: Final = frozenset(
+    {"mlflow.sklearn", "mlflow.onnx", "mlflow.xgboost", "mlflow.lightgbm", "mlflow.catboost"}
+)
+"""Flavors of MLflow whose files are data unless one of them is a pickle (looked for separately)."""
+
+CODE_LOADER: Final = "mlflow.pyfunc.loaders.code_model"
+PICKLE_SUFFIXES: Final = frozenset({".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth"})
+PICKLE_MARK: Final = b"\x80"
+"""First byte of every pickle of protocol 2 and later (PEP 307)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something executable in an artifact. ``where`` is a file or an MLmodel key, ``what`` says why."""
+
+    where: str
+    what: str
+
+
+def inspect_trust(folder: Path) -> tuple[Finding, ...]:
+    """Lists what the artifact would run that nobody vouched for; empty means it may be opened.
+
+    Args:
+        folder: The artifact, with its ``MLmodel``.
+
+    Raises:
+        ArtifactError: There is no readable ``MLmodel``.
+    """
+    description = read_mlmodel(folder)
+    return tuple(_find(folder, description))
+
+
+def read_mlmodel(folder: Path) -> Mapping[str, Any]:
+    """Reads ``MLmodel`` as plain YAML (safe loader: nothing in it can run).
+
+    Raises:
+        ArtifactError: It is missing or unreadable, or has no python_function flavor.
+    """
+    import yaml  # noqa: PLC0415 - not on the way to --help
+
+    try:
+        document = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError("The artifact has no MLmodel file.", hint="Was it logged by MLflow?") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArtifactError("The artifact's MLmodel file cannot be read.") from error
+    if not isinstance(document, dict) or "python_function" not in document.get("flavors", {}):
+        raise ArtifactError(
+            "The artifact has no python_function flavor.", hint="Only pyfunc models can be served."
+        )
+    return document
+
+
+def is_trusted_type(name: str) -> bool:
+    """Whether a skops file may name the type without a person's word.
+
+    >>> is_trusted_type("sklearn.ensemble._forest.RandomForestClassifier"), is_trusted_type("os.system")
+    (True, False)
+    """
+    return name.startswith(TRUSTED_PREFIXES) and name not in UNTRUSTED_BUILTINS
+
+
+def _find(folder: Path, description: Mapping[str, Any]) -> Iterator[Finding]:
+    flavors = description["flavors"]
+    pyfunc = flavors["python_function"]
+    yield from _find_code(flavors)
+    loader = pyfunc.get("loader_module")
+    if loader == CODE_LOADER:
+        yield from _find_model_code(folder, pyfunc)
+    elif loader == "mlflow.pyfunc.model":
+        yield Finding("MLmodel: python_model", "a pickled Python model runs its author's code")
+    elif loader not in DATA_ONLY_LOADERS:
+        yield Finding("MLmodel: loader_module", f"{loader!r} runs when the model is loaded")
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield from _find_in_file(folder, path)
+
+
+def _find_code(flavors: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, flavor in flavors.items():
+        if isinstance(flavor, dict) and flavor.get("code"):
+            yield Finding(f"MLmodel: {name}.code", f"the folder {flavor['code']!r} is put on the import path")
+
+
+def _find_model_code(folder: Path, pyfunc: Mapping[str, Any]) -> Iterator[Finding]:
+    path = folder / str(pyfunc.get("model_code_path", ""))
+    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        yield Finding("MLmodel: model_code_path", "it names no file of the artifact")
+        return
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in read_trusted_layers():
+        yield Finding(path.relative_to(folder).as_posix(), "this Python file runs when the model is loaded")
+
+
+def read_trusted_layers() -> frozenset[str]:
+    """sha256 of every layers file that Greenroom ever shipped (``registry/trusted_layers.txt``)."""
+    text = resources.files("registry").joinpath("trusted_layers.txt").read_text(encoding="ascii")
+    return frozenset(line.split()[0] for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _find_in_file(folder: Path, path: Path) -> Iterator[Finding]:
+    name = path.relative_to(folder).as_posix()
+    if path.suffix == ".skops":
+        yield from _find_in_skops(name, path)
+        return
+    with path.open("rb") as file:
+        starts_like_pickle = file.read(1) == PICKLE_MARK
+    if path.suffix in PICKLE_SUFFIXES or starts_like_pickle:
+        yield Finding(name, "a pickle runs its author's code when it is opened")
+
+
+def _find_in_skops(name: str, path: Path) -> Iterator[Finding]:
+    import zipfile  # noqa: PLC0415 - not on the way to --help
+
+    from skops.io import get_untrusted_types  # noqa: PLC0415 - imports scikit-learn
+
+    try:
+        types = get_untrusted_types(file=path)
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        yield Finding(name, f"its types cannot be read ({type(error).__name__})")
+        return
+    strange = [found for found in types if not is_trusted_type(found)]
+    if strange:
+        yield Finding(name, f"it holds {', '.join(strange[:3])}, which nobody vouched for")
