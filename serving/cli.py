@@ -1,0 +1,155 @@
+"""``serve-model``: parses, calls, prints."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from registry import (
+    Answer,
+    Command,
+    UsageError,
+    check_model_name,
+    check_stage,
+    read_settings,
+    run_command,
+    say,
+)
+
+if TYPE_CHECKING:
+    from .live import Live
+
+__all__ = ["COMMAND", "main"]
+
+EPILOG = """\
+examples:
+  serve-model flight-delay
+  serve-model flight-delay --stage staging --port 0
+
+routes: POST /invocations, GET /ping /health /version (MLflow's scoring protocol), GET /ready /info /metrics
+exit codes: 0 stopped by SIGTERM, 1 failed, 4 MLflow unreachable and nothing cached, 130 Ctrl-C
+"""
+
+
+def main() -> int:
+    """Entry point of the console script."""
+    return run_command(COMMAND)
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the registered model")
+    parser.add_argument("--stage", default="production", help="staging or production (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--poll-interval-s",
+        type=_positive,
+        default=1.0,
+        metavar="S",
+        help="seconds between two looks at the stage (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-body-mb",
+        type=_positive,
+        default=16.0,
+        metavar="MB",
+        help="larger request bodies are refused with 413; 1 MB = 2^20 bytes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout-s",
+        type=_not_negative,
+        default=60.0,
+        metavar="S",
+        help="a request that takes longer gets 504; 0 waits for ever (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-waiting",
+        type=int,
+        default=128,
+        metavar="N",
+        help="predictions that may wait; one more gets 503 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--trust-author",
+        action="store_true",
+        help="load versions without a recorded manifest even if they hold code that nobody vouched for, "
+        "as MLflow does",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> Answer:
+    from .server import serve  # noqa: PLC0415 - uvicorn and more, not on the way to --help
+    from .settings import MIB, ServeSettings  # noqa: PLC0415 - as above
+
+    if arguments.max_waiting < 0:
+        raise UsageError("--max-waiting must not be negative.")
+    settings = ServeSettings(
+        model=check_model_name(arguments.name),
+        stage=check_stage(arguments.stage),
+        host=arguments.host,
+        port=arguments.port,
+        poll_interval_s=arguments.poll_interval_s,
+        max_body_bytes=int(arguments.max_body_mb * MIB),
+        timeout_s=arguments.timeout_s or None,
+        max_waiting=arguments.max_waiting,
+        trust_author=arguments.trust_author,
+    )
+    announcer = _Announcer(settings.model, settings.stage, as_json=arguments.json)
+    serve(settings, read_settings(), announce=announcer.announce)
+    return Answer(document={}, text="")
+
+
+class _Announcer:
+    """Says where the server is; with ``--json`` prints the one document, once."""
+
+    def __init__(self, model: str, stage: str, *, as_json: bool) -> None:
+        self._model = model
+        self._stage = stage
+        self._as_json = as_json
+
+    def announce(self, address: str, live: "Live") -> None:
+        served = live.model
+        if served is not None:
+            source = f"ledger entry {served.target.seq}" if served.target.managed else "by alias, no ledger"
+            say(f"Ready: {address} serves {self._model} version {served.version} ({self._stage}, {source}).")
+        elif live.following.empty:
+            say(
+                f"Waiting: {address} is up, but {self._model} has no {self._stage} version yet. "
+                f"Promote one: promote-model {self._model} --to {self._stage}"
+            )
+        else:
+            say(f"Waiting: {address} is up, but {'; '.join(live.following.problems)}")
+        if self._as_json:
+            self._as_json = False
+            document = {
+                "schema": "greenroom/serving/1",
+                "address": address,
+                "model": self._model,
+                "stage": self._stage,
+                "ready": served is not None,
+                "version": served.version if served else None,
+                "seq": served.target.seq if served else None,
+            }
+            print(json.dumps(document), flush=True)  # noqa: T201 - the answer, once the server is up
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be greater than 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+COMMAND = Command(
+    name="serve-model",
+    help="Answer MLflow's scoring protocol for the version that holds a stage, and follow it when it moves.",
+    configure=_configure,
+    run=_run,
+    epilog=EPILOG,
+)

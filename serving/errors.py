@@ -1,0 +1,123 @@
+"""Why a request gets no prediction. What HTTP makes of it stands in ``statuses``.
+
+The tree, under :class:`~registry.GreenroomError`::
+
+    RequestError
+    ├── ModelRefusedError      MLflow or the model refused the input, with MLflow's error code
+    ├── UnsupportedMediaError  a body in a format that the scoring protocol does not have
+    ├── BodyTooLargeError      more bytes than the server takes
+    ├── NoRouteError           no such path
+    ├── WrongMethodError       the path exists, for another method
+    ├── NoModelError           nothing is loaded yet
+    ├── BusyError              too many predictions are waiting
+    └── TooLateError           it took longer than the server may wait
+
+None of them ever holds any of the caller's rows.
+"""
+
+from typing import ClassVar
+
+from registry import GreenroomError
+
+__all__ = [
+    "BodyTooLargeError",
+    "BusyError",
+    "ModelRefusedError",
+    "NoModelError",
+    "NoRouteError",
+    "RequestError",
+    "TooLateError",
+    "UnsupportedMediaError",
+    "WrongMethodError",
+]
+
+
+class RequestError(GreenroomError):
+    """Root of everything that stands between a request and its prediction."""
+
+    code: ClassVar[str] = "request"
+
+
+class ModelRefusedError(RequestError):
+    """MLflow or the model refused the input.
+
+    Args:
+        what: One sentence, free of the caller's rows.
+        error_code: MLflow's name for it, e.g. ``BAD_REQUEST``.
+    """
+
+    code = "model_refused"
+
+    def __init__(self, what: str, *, error_code: str) -> None:
+        self.error_code = error_code
+        super().__init__(what)
+
+
+class UnsupportedMediaError(RequestError):
+    """The body's media type or its parameters are none that the scoring protocol knows."""
+
+    code = "unsupported_media"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server reads application/json, text/csv and application/vnd.apache.parquet, each in UTF-8, "
+            "with no other parameter than charset."
+        )
+
+
+class BodyTooLargeError(RequestError):
+    """The body holds more bytes than the server takes."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The body is larger than {limit} bytes.", hint="Send fewer rows, or score them in a batch."
+        )
+
+
+class NoRouteError(RequestError):
+    """No such path."""
+
+    code = "no_route"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing at this path.", hint="Predictions are at POST /invocations.")
+
+
+class WrongMethodError(RequestError):
+    """The path exists, for another method."""
+
+    code = "wrong_method"
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(f"This path answers {allowed} only.")
+
+
+class NoModelError(RequestError):
+    """No version is loaded, so nothing can be predicted yet."""
+
+    code = "no_model"
+
+    def __init__(self, model: str, stage: str) -> None:
+        super().__init__(f"No {stage} version of {model} is loaded yet.", hint="GET /info says why.")
+
+
+class BusyError(RequestError):
+    """Too many predictions are waiting; trying again shortly may help."""
+
+    code = "busy"
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__("Too many predictions are waiting.", hint="Try again shortly.")
+
+
+class TooLateError(RequestError):
+    """It took longer than the server may wait."""
+
+    code = "too_late"
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The request took longer than {timeout_s:g} s.", hint="Send fewer rows at a time.")

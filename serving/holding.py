@@ -1,0 +1,94 @@
+"""Which version holds the stage now: by the ledger, or by the plain MLflow alias where there is none.
+
+The only module here that asks the ground floor about stages. It writes nothing.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from registry import RegisteredModel, RegistryStore, Tag, find_holder
+
+__all__ = ["StageWatch", "Target"]
+
+FULL_LOOK_S: Final = 60.0
+"""How long an unchanged row of the registered model stands for an unchanged ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The version that should be served.
+
+    Attributes:
+        version: MLflow's version.
+        seq: The ledger entry by which it holds the stage; 0 without a ledger.
+        since: RFC 3339 time of that entry; empty without a ledger.
+        manifest: sha256 its files must have; empty if nobody recorded one.
+        run_id: The run that made it.
+        created_ms: When MLflow created it, which tells it from a later one of the same number.
+        managed: Whether a ledger says so (else: the alias alone).
+    """
+
+    version: str
+    seq: int = 0
+    since: str = ""
+    manifest: str = ""
+    run_id: str | None = None
+    created_ms: int = 0
+    managed: bool = True
+
+
+class StageWatch:
+    """Looks at one stage of one model, cheaply: one call while nothing changes.
+
+    The row of the registered model shows aliases and the ledger's witness; the ledger itself is read when
+    that row changes, and once a minute (a promoter may die between its entry and the alias).
+    """
+
+    def __init__(self, store: RegistryStore, model: str, stage: str) -> None:
+        self._store = store
+        self._model = model
+        self._stage = stage
+        self._seen: tuple[Mapping[str, str], Mapping[str, str]] | None = None
+        self._looked_s = 0.0
+        self._target: Target | None = None
+
+    def look(self) -> Target | None:
+        """The version that holds the stage, or None.
+
+        Raises:
+            NotFoundError: There is no such registered model.
+            TamperedError: The ledger is not what it was.
+            UnreachableError: No answer.
+            StoreError: MLflow refused.
+        """
+        row = self._store.get_model(self._model)
+        seen = (dict(row.aliases), dict(row.tags))
+        if seen != self._seen or time.monotonic() - self._looked_s > FULL_LOOK_S:
+            self._seen = None  # a look that fails half-way leaves nothing to rest on
+            self._target = self._read(row)
+            self._seen, self._looked_s = seen, time.monotonic()
+        return self._target
+
+    def _read(self, row: RegisteredModel) -> Target | None:
+        holding = find_holder(self._store, self._model, self._stage)
+        if holding is None:
+            return None if Tag.LEDGER in row.tags else self._read_alias(row)
+        return Target(
+            version=holding.version,
+            seq=holding.seq,
+            since=holding.since,
+            manifest=holding.manifest,
+            run_id=holding.run_id,
+            created_ms=holding.created_ms,
+        )
+
+    def _read_alias(self, row: RegisteredModel) -> Target | None:
+        number = row.aliases.get(self._stage)
+        if number is None:
+            return None
+        version = self._store.get_version(self._model, number)
+        return Target(
+            version=version.version, run_id=version.run_id, created_ms=version.created_ms, managed=False
+        )

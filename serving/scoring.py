@@ -1,0 +1,174 @@
+"""Native scoring: a model answers through MLflow's own scoring code, so it cannot disagree with it.
+
+Knows bodies and media types, and no HTTP. Source: ``mlflow.pyfunc.scoring_server`` of MLflow 3.17, which
+is what ``mlflow models serve`` runs.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from registry import ArtifactError
+
+from .errors import ModelRefusedError, UnsupportedMediaError
+from .wording import explain_refusal, locate_error
+
+__all__ = ["JSON", "NativeScorer", "Scored", "Scorer"]
+
+JSON: Final = "application/json"
+STATUS_OK: Final = 200
+PARSING_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What Python and pandas raise on a body that MLflow's parser did not foresee; it answers these with 500."""
+
+_log = logging.getLogger("greenroom.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A prediction, ready to be sent."""
+
+    body: bytes
+    media_type: str
+
+
+class Scorer(Protocol):
+    """One loaded model: a request body in, a prediction out. Safe to call from several threads."""
+
+    @property
+    def engine(self) -> str:
+        """``native`` or ``compiled``."""
+
+    def score(self, body: bytes, content_type: str | None) -> Scored:
+        """Predicts.
+
+        Raises:
+            ModelRefusedError: MLflow or the model refused the input.
+            UnsupportedMediaError: The body is in no format of the protocol.
+        """
+
+
+class NativeScorer:
+    """A pyfunc model behind MLflow's scoring function."""
+
+    engine: Final = "native"
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        self._model = model
+        self._folder = folder
+        self._schema = model.metadata.get_input_schema()
+        self._columns = self._schema.input_names() if self._schema and self._schema.has_input_names() else []
+
+    @classmethod
+    def load(cls, folder: Path) -> "NativeScorer":
+        """Loads a model from its local artifact folder, as ``mlflow models serve`` does.
+
+        Loading runs the artifact's code: manifest and trust must be settled before. The folder is not
+        written to (Python's bytecode would change its manifest). What the model's code raises, this raises.
+        """
+        from mlflow.environment_variables import (  # noqa: PLC0415 - heavy
+            _MLFLOW_IS_IN_SERVING_ENVIRONMENT,
+        )
+        from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config  # noqa: PLC0415 - heavy
+
+        sys.dont_write_bytecode = True
+        os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"  # MLflow's scoring server says so too
+        return cls(load_model_with_mlflow_config(str(folder)), folder)  # type: ignore[no-untyped-call]
+
+    def score(self, body: bytes, content_type: str | None) -> Scored:
+        """Predicts; see :class:`Scorer`."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - heavy, loaded with the model
+        from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415 - heavy, loaded with the model
+
+        try:
+            answer = invocations(  # type: ignore[no-untyped-call]
+                body, normalize_content_type(content_type), self._model, self._schema
+            )
+        except MlflowException as error:
+            _log_place(error)
+            what = explain_refusal(error, columns=self._columns)
+            raise ModelRefusedError(what, error_code=error.error_code) from None
+        except PARSING_ERRORS as error:
+            if _is_answering(error):
+                raise
+            raise ModelRefusedError("The body cannot be read.", error_code="BAD_REQUEST") from None
+        if answer.status != STATUS_OK:
+            raise UnsupportedMediaError
+        return Scored(to_strict_json(answer.response).encode(), answer.mimetype)
+
+    def warm_up(self) -> bool:
+        """Answers the model's own input example; returns False if it carries none.
+
+        Raises:
+            ArtifactError: It cannot.
+        """
+        example = self._read_example()
+        if example is None:
+            return False
+        try:
+            self.score(example, JSON)
+        except ModelRefusedError as error:
+            raise ArtifactError(
+                f"The model does not answer its own input example: {error}",
+                hint="Log it with an input_example that fits its signature.",
+            ) from None
+        return True
+
+    def _read_example(self) -> bytes | None:
+        """The example as a request body; MLflow stores it so since 2.16 (``serving_input_example.json``)."""
+        info = self._model.metadata.saved_input_example_info or {}
+        path = info.get("serving_input_path")
+        return (self._folder / path).read_bytes() if path else None
+
+
+def normalize_content_type(content_type: str | None) -> str:
+    """What MLflow's parser needs: none means JSON, and a quoted charset loses its quotes.
+
+    >>> normalize_content_type(None)
+    'application/json'
+    >>> normalize_content_type('text/csv; charset="UTF-8"')
+    'text/csv; charset=UTF-8'
+    """
+    if not content_type:
+        return JSON
+    return re.sub(r'(;\s*charset=)"([^"]*)"', r"\1\2", content_type, flags=re.IGNORECASE)
+
+
+def to_strict_json(text: str) -> str:
+    """Replaces NaN and infinities, which JSON does not have, by null (RFC 8259, section 6).
+
+    >>> to_strict_json('{"predictions": [1.5, NaN, -Infinity, "NaN"]}')
+    '{"predictions": [1.5, null, null, "NaN"]}'
+    """
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return json.dumps(_drop_nonfinite(json.loads(text)), allow_nan=False)
+
+
+def _drop_nonfinite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_drop_nonfinite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _drop_nonfinite(item) for key, item in value.items()}
+    return value
+
+
+def _log_place(error: Exception) -> None:
+    """Logs where a model failed on an input; the exception's own words may hold the caller's rows."""
+    if not str(error).startswith("Encountered an unexpected error") or error.__context__ is None:
+        return
+    _log.warning("The model failed on an input: %s", locate_error(error.__context__))
+
+
+def _is_answering(error: Exception) -> bool:
+    """Whether the body had been read and answered, and only the answer could not be written as JSON."""
+    names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+    return not names.isdisjoint({"predictions_to_json", "unwrapped_predictions_to_json", "to_strict_json"})
