@@ -27,7 +27,8 @@ class Answer:
     """What a command has to say.
 
     Attributes:
-        document: The JSON document printed with ``--json``; its ``schema`` names it.
+        document: The JSON document printed with ``--json``; its ``schema`` names it. Empty: the command has
+            printed it already (a server prints it when it is up).
         text: What a person reads otherwise.
         exit_code: 0 done or yes, 3 worked and the answer is no, 5 somebody else moved first.
     """
@@ -113,7 +114,8 @@ def run_command(command: Command, argv: Sequence[str] | None = None, *, prog: st
             _show_traceback()
         text = f"Unexpected {type(error).__name__}: {_first_line(error)} (--verbose shows where)"
         return _fail("unexpected", text, 1, as_json=as_json)
-    return _print(json.dumps(answer.document) if as_json else answer.text, answer.exit_code)
+    document = json.dumps(answer.document) if answer.document else ""
+    return _print(document if as_json else answer.text, answer.exit_code)
 
 
 def _print(text: str, exit_code: int) -> int:

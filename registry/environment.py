@@ -1,13 +1,24 @@
 """The environment's door: every environment variable that Greenroom reads, in one place."""
 
+import configparser
 import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-__all__ = ["Settings", "get_child_environment", "get_host", "get_user_name", "read_settings"]
+__all__ = [
+    "Access",
+    "Settings",
+    "get_child_environment",
+    "get_host",
+    "get_user_name",
+    "limit_mlflow",
+    "read_access",
+    "read_settings",
+]
 
 DEFAULT_TRACKING_URI: Final = "sqlite:///mlflow.db"
 """MLflow's own default since 3.7: an SQLite file in the working directory."""
@@ -23,6 +34,10 @@ class Settings:
         ledger_experiment: ``GREENROOM_LEDGER_EXPERIMENT``, a template with ``{model}``.
         timeout_s: ``GREENROOM_TIMEOUT_S``: how long one call to MLflow may take.
         actor: ``GREENROOM_ACTOR``: who acts, where the machine's user says too little (CI).
+        run_id: ``MLFLOW_RUN_ID``: the run that ``mlflow run`` started for this process.
+        s3_endpoint_url: ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL`` or ``MLFLOW_S3_ENDPOINT_URL``.
+        cache_dir: ``GREENROOM_CACHE_DIR``: artifacts kept for a restart; ``$XDG_CACHE_HOME/greenroom`` or
+            ``~/.cache/greenroom`` where unset (XDG Base Directory Specification).
     """
 
     tracking_uri: str = DEFAULT_TRACKING_URI
@@ -30,6 +45,9 @@ class Settings:
     ledger_experiment: str = "greenroom/{model}"
     timeout_s: float = 10.0
     actor: str | None = None
+    run_id: str | None = None
+    s3_endpoint_url: str | None = None
+    cache_dir: str = "~/.cache/greenroom"
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -42,6 +60,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ledger_experiment=variables.get("GREENROOM_LEDGER_EXPERIMENT", "greenroom/{model}"),
         timeout_s=float(variables.get("GREENROOM_TIMEOUT_S", "10")),
         actor=variables.get("GREENROOM_ACTOR"),
+        run_id=variables.get("MLFLOW_RUN_ID"),
+        s3_endpoint_url=variables.get("AWS_ENDPOINT_URL_S3")
+        or variables.get("AWS_ENDPOINT_URL")
+        or variables.get("MLFLOW_S3_ENDPOINT_URL"),
+        cache_dir=variables.get("GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"),
     )
 
 
@@ -70,3 +93,82 @@ def get_child_environment(
     """
     inherited = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     return {key: value for key, value in {**defaults, **inherited}.items() if key not in without}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to get into an MLflow server over http: MLflow's own variables.
+
+    Attributes:
+        username: ``MLFLOW_TRACKING_USERNAME``, or from ``~/.mlflow/credentials``.
+        password: ``MLFLOW_TRACKING_PASSWORD``, or from there too.
+        token: ``MLFLOW_TRACKING_TOKEN``.
+        is_tls_checked: False with ``MLFLOW_TRACKING_INSECURE_TLS=true``.
+        server_cert_file: ``MLFLOW_TRACKING_SERVER_CERT_PATH``: certificate authorities to trust.
+        client_cert_file: ``MLFLOW_TRACKING_CLIENT_CERT_PATH``: certificate and key, one file.
+        needs_library: What only MLflow's own client can do: ``MLFLOW_TRACKING_AUTH``,
+            ``MLFLOW_TRACKING_AWS_SIGV4``, ``MLFLOW_WORKSPACE``, ``HTTPS_PROXY`` and such.
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    is_tls_checked: bool = True
+    server_cert_file: str | None = None
+    client_cert_file: str | None = None
+    needs_library: tuple[str, ...] = ()
+
+
+_LIBRARY_ONLY: Final = (
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_TRACKING_AWS_SIGV4",
+    "MLFLOW_WORKSPACE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
+
+
+def read_access(environ: Mapping[str, str] | None = None) -> Access:
+    """Reads how to get in; an empty variable counts as unset.
+
+    Source: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/ (variables and file).
+    """
+    variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
+    username, password = _read_credentials_file(variables.get("HOME"))
+    unproxied = variables.get("NO_PROXY", variables.get("no_proxy")) == "*"
+    return Access(
+        username=variables.get("MLFLOW_TRACKING_USERNAME", username),
+        password=variables.get("MLFLOW_TRACKING_PASSWORD", password),
+        token=variables.get("MLFLOW_TRACKING_TOKEN"),
+        is_tls_checked=variables.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in {"true", "1"},
+        server_cert_file=variables.get("MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        client_cert_file=variables.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        needs_library=tuple(
+            name
+            for name in _LIBRARY_ONLY
+            if (name in variables or name.lower() in variables) and not (name.endswith("_PROXY") and unproxied)
+        ),
+    )
+
+
+def _read_credentials_file(home: str | None) -> tuple[str | None, str | None]:
+    if not home:
+        return None, None
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(Path(home) / ".mlflow" / "credentials", encoding="utf-8")
+    except (OSError, configparser.Error):
+        return None, None
+    if not parser.has_section("mlflow"):
+        return None, None
+    section = parser["mlflow"]
+    return section.get("mlflow_tracking_username"), section.get("mlflow_tracking_password")
+
+
+def limit_mlflow(timeout_s: float) -> None:
+    """Bounds MLflow's own client, unless the user did: by default it retries a dead server for minutes."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(timeout_s))))
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
