@@ -110,14 +110,6 @@ def _name_versions(entries: Sequence[Entry], marker: int) -> Iterator[str]:
             yield from (version for version in (entry.version, entry.was) if version)
             if entry.action == "adopt":
                 yield from (entry.details[stage]["version"] for stage in STAGES if entry.details.get(stage))
-            if entry.action == "promote" and entry.stage == STAGES[-1]:
-                yield from _name_displaced(entries, entry)
-
-
-def _name_displaced(entries: Sequence[Entry], entry: Entry) -> Iterator[str]:
-    for earlier in entries:
-        if earlier.seq < entry.seq and earlier.action == "promote" and earlier.version:
-            yield earlier.version
 
 
 def _write_version(store: RegistryStore, reading: Reading, number: str) -> None:
@@ -126,7 +118,7 @@ def _write_version(store: RegistryStore, reading: Reading, number: str) -> None:
     except NotFoundError:
         return
     state = reading.state
-    tags = {Tag.STAGE: state.standing(number, version.created_ms)}
+    tags: dict[str, str] = {Tag.STAGE: state.standing(number, version.created_ms)}
     record = state.records.get(number)
     if record and record.created_ms == version.created_ms and record.manifest:
         tags[Tag.MANIFEST] = record.manifest

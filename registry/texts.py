@@ -1,4 +1,4 @@
-"""What people read in MLflow's UI about a model and its versions: short Markdown, kept in a block of its own."""
+"""What people read in MLflow's UI about a model and its versions: Markdown, in a block of its own."""
 
 from collections.abc import Sequence
 from typing import Final

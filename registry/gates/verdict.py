@@ -62,7 +62,8 @@ def judge_improvement(found: Comparison, metric: str, *, blocks: str = "rows") -
     sure = f"{found.confidence:.0%}"
     numbers = {name: getattr(found, name) for name in Comparison.__dataclass_fields__} | {"metric": metric}
     if found.lower > 0:
-        reason = f"{word} is lower by {found.improvement:.4f}, at least {found.lower:.4f} with {sure} confidence ({over})."
+        least = f"at least {found.lower:.4f} with {sure} confidence"
+        reason = f"{word} is lower by {found.improvement:.4f}, {least} ({over})."
         return GateResult("metric", "yes", reason, numbers=numbers)
     if found.improvement <= 0:
         reason = (

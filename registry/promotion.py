@@ -1,0 +1,252 @@
+"""Moves a version to a stage: plan, judge, commit, project. The entry in the ledger is the commit."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from .errors import ConflictError, RefusedError
+from .evidence import Evidence, record_evidence
+from .gates.verdict import GateResult, Verdict, combine
+from .judging import Case, Judgement, judge
+from .ledger.entry import Draft
+from .ledger.ledger import Ledger, new_nonce
+from .ledger.state import State
+from .names import check_model_name, check_stage
+from .planning import check_basis, choose_version, plan_adoption, preview_adoption
+from .policy import Policy
+from .projection import project
+from .store import ModelVersion
+
+__all__ = ["Outcome", "PromotionRequest", "ensure_history", "promote"]
+
+Progress = Callable[[str], None]
+
+MAX_OVERRIDE: Final = 500
+"""Characters of an override's reason that the entry keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRequest:
+    """What somebody asks for.
+
+    Attributes:
+        name: The registered model.
+        to: ``staging`` or ``production``.
+        version: Which version; None: the newest candidate, or the staged one.
+        policy: What the team asks of it.
+        data: Rows to judge by.
+        expect: Only if the history's head is still this entry.
+        reason: Why, for the history.
+        override: Why quality gates shall not decide.
+        dry_run: Judge, but write nothing.
+    """
+
+    name: str
+    to: str
+    version: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    data: str | None = None
+    expect: int | None = None
+    reason: str | None = None
+    override: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        model: The registered model.
+        stage: The stage asked for.
+        version: The version it was about.
+        was: The version that had the stage before.
+        seq: The history's head afterwards.
+        verdict: yes, no, not_enough_data, pending or conflict.
+        gates: Every gate's answer.
+        evidence_run: Run with the evidence.
+        evidence_experiment: That run's experiment.
+        dry_run: Nothing was written.
+        moved: Whether the stage changed; False if the version had it already.
+        conflict: Who was first, if somebody else was.
+    """
+
+    model: str
+    stage: str
+    version: str
+    was: str | None
+    seq: int
+    verdict: Verdict | str
+    gates: tuple[GateResult, ...] = ()
+    evidence_run: str | None = None
+    evidence_experiment: str | None = None
+    dry_run: bool = False
+    moved: bool = False
+    conflict: str | None = None
+
+
+def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = lambda _: None) -> Outcome:
+    """Judges a version and, if every gate says yes, moves it.
+
+    Args:
+        ledger: The model's history, and through it the store and the actor.
+        request: What is asked.
+        progress: Told what is going on.
+
+    Raises:
+        NotFoundError: No such model or version.
+        OrderError: The version is not where it would have to be.
+        RefusedError: A person rejected it, or the policy forbids overriding.
+        TamperedError: History is not sound; nothing was changed.
+        UnreachableError: MLflow gives no answer.
+    """
+    check_model_name(request.name)
+    check_stage(request.to)
+    if request.override and not request.policy.allow_override:
+        raise RefusedError("The policy forbids --override.")
+    state = _preview(ledger) if request.dry_run else ensure_history(ledger)
+    versions = ledger.store.list_versions(request.name)
+    version = choose_version(state, versions, request.version, request.to)
+    holder = state.holder(request.to)
+    outcome = Outcome(
+        model=request.name,
+        stage=request.to,
+        version=version.version,
+        was=holder.version if holder else None,
+        seq=state.seq,
+        verdict="yes",
+        dry_run=request.dry_run,
+    )
+    if request.expect is not None and state.seq != request.expect:
+        what = f"The history of {request.name} is at entry {state.seq}, not {request.expect}."
+        return replace(outcome, verdict="conflict", conflict=what)
+    if holder and holder.version == version.version:
+        return outcome
+    with tempfile.TemporaryDirectory(prefix="greenroom-") as scratch:
+        return _Promotion(ledger, request, state, version, Path(scratch), progress).decide(outcome)
+
+
+def ensure_history(ledger: Ledger) -> State:
+    """The history, begun if there is none; a model that already has aliases is adopted as found.
+
+    Any writing command starts here, and finishes a projection that somebody left unfinished.
+
+    Raises:
+        NotFoundError: No such model.
+        TamperedError: History is not sound; nothing was changed.
+    """
+    reading = ledger.open()
+    if reading.state.seq == 0 and reading.model.aliases:
+        draft = plan_adoption(reading.model, ledger.store.list_versions(ledger.name))
+        if set(draft.details) - {"unverified"}:
+            _adopt(ledger, draft)
+    projected = project(ledger)
+    return (projected or ledger.open()).state
+
+
+def _adopt(ledger: Ledger, draft: Draft) -> None:
+    def decide(state: State) -> Draft:
+        if state.seq:
+            raise ConflictError(f"Somebody else adopted {ledger.name} first.")
+        return draft
+
+    try:
+        ledger.append(decide)
+    except ConflictError:
+        return
+
+
+def _preview(ledger: Ledger) -> State:
+    reading = ledger.find()
+    if reading is not None and reading.state.seq:
+        return reading.state
+    model = ledger.store.get_model(ledger.name)
+    return preview_adoption(model, plan_adoption(model, ledger.store.list_versions(ledger.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Promotion:
+    """One promotion on its way: judged, kept, committed, projected."""
+
+    ledger: Ledger
+    request: PromotionRequest
+    state: State
+    version: ModelVersion
+    scratch: Path
+    progress: Progress
+
+    def decide(self, outcome: Outcome) -> Outcome:
+        judgement = judge(self._make_case())
+        outcome = replace(outcome, gates=judgement.gates, verdict=combine(judgement.gates))
+        if self.request.dry_run:
+            return outcome
+        self.progress("keeping the evidence in MLflow")
+        experiment_id = self.ledger.open().chapter.experiment_id
+        evidence = self._keep(experiment_id, outcome, judgement)
+        outcome = replace(outcome, evidence_run=evidence.run_id, evidence_experiment=experiment_id)
+        if outcome.verdict != "yes":
+            return outcome
+        self.progress("writing the entry")
+        return self._commit(self._draft(outcome, judgement, evidence), outcome)
+
+    def _make_case(self) -> Case:
+        return Case(
+            store=self.ledger.store,
+            version=self.version,
+            stage=self.request.to,
+            state=self.state,
+            policy=self.request.policy,
+            data=self.request.data,
+            overridden=self.request.override is not None,
+            scratch=self.scratch,
+            progress=self.progress,
+        )
+
+    def _keep(self, experiment_id: str, outcome: Outcome, judgement: Judgement) -> Evidence:
+        return record_evidence(
+            self.ledger.store,
+            experiment_id,
+            version=self.version,
+            stage=self.request.to,
+            was=outcome.was,
+            gates=judgement.gates,
+            measured=judgement.measured,
+            scratch=self.scratch,
+        )
+
+    def _draft(self, outcome: Outcome, judgement: Judgement, evidence: Evidence) -> Draft:
+        details: dict[str, object] = {"gates": {gate.name: gate.verdict for gate in outcome.gates}}
+        if self.request.override:
+            details["override"] = self.request.override[:MAX_OVERRIDE]
+        manifest = judgement.manifest
+        return Draft(
+            action="promote",
+            nonce=new_nonce(),
+            stage=self.request.to,
+            version=self.version.version,
+            was=outcome.was,
+            created_ms=self.version.created_ms,
+            run_id=self.version.run_id,
+            manifest=manifest.digest if manifest else None,
+            layout=manifest.layout if manifest else None,
+            evidence_run=evidence.run_id,
+            evidence=evidence.digest,
+            policy=self.request.policy.compute_digest(),
+            reason=self.request.reason,
+            details=details,
+        )
+
+    def _commit(self, draft: Draft, outcome: Outcome) -> Outcome:
+        def decide(now: State) -> Draft:
+            check_basis(self.state, now, self.version, self.request.to, draft.manifest or "")
+            return draft
+
+        try:
+            entry, _ = self.ledger.append(decide, expect=self.request.expect)
+        except ConflictError as error:
+            seq = self.ledger.open().state.seq
+            return replace(outcome, verdict="conflict", conflict=error.what, seq=seq)
+        project(self.ledger)
+        return replace(outcome, seq=entry.seq, moved=True)
