@@ -15,6 +15,7 @@ __all__ = [
     "get_child_environment",
     "get_host",
     "get_user_name",
+    "has_proxy",
     "limit_mlflow",
     "read_access",
     "read_settings",
@@ -64,7 +65,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         s3_endpoint_url=variables.get("AWS_ENDPOINT_URL_S3")
         or variables.get("AWS_ENDPOINT_URL")
         or variables.get("MLFLOW_S3_ENDPOINT_URL"),
-        cache_dir=variables.get("GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"),
+        cache_dir=variables.get(
+            "GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"
+        ),
     )
 
 
@@ -106,8 +109,7 @@ class Access:
         is_tls_checked: False with ``MLFLOW_TRACKING_INSECURE_TLS=true``.
         server_cert_file: ``MLFLOW_TRACKING_SERVER_CERT_PATH``: certificate authorities to trust.
         client_cert_file: ``MLFLOW_TRACKING_CLIENT_CERT_PATH``: certificate and key, one file.
-        needs_library: What only MLflow's own client can do: ``MLFLOW_TRACKING_AUTH``,
-            ``MLFLOW_TRACKING_AWS_SIGV4``, ``MLFLOW_WORKSPACE``, ``HTTPS_PROXY`` and such.
+        needs_library: Variables set that only MLflow's own client can honour.
     """
 
     username: str | None = None
@@ -119,14 +121,7 @@ class Access:
     needs_library: tuple[str, ...] = ()
 
 
-_LIBRARY_ONLY: Final = (
-    "MLFLOW_TRACKING_AUTH",
-    "MLFLOW_TRACKING_AWS_SIGV4",
-    "MLFLOW_WORKSPACE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-)
+_LIBRARY_ONLY: Final = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE")
 
 
 def read_access(environ: Mapping[str, str] | None = None) -> Access:
@@ -136,7 +131,6 @@ def read_access(environ: Mapping[str, str] | None = None) -> Access:
     """
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     username, password = _read_credentials_file(variables.get("HOME"))
-    unproxied = variables.get("NO_PROXY", variables.get("no_proxy")) == "*"
     return Access(
         username=variables.get("MLFLOW_TRACKING_USERNAME", username),
         password=variables.get("MLFLOW_TRACKING_PASSWORD", password),
@@ -144,11 +138,7 @@ def read_access(environ: Mapping[str, str] | None = None) -> Access:
         is_tls_checked=variables.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in {"true", "1"},
         server_cert_file=variables.get("MLFLOW_TRACKING_SERVER_CERT_PATH"),
         client_cert_file=variables.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
-        needs_library=tuple(
-            name
-            for name in _LIBRARY_ONLY
-            if (name in variables or name.lower() in variables) and not (name.endswith("_PROXY") and unproxied)
-        ),
+        needs_library=tuple(name for name in _LIBRARY_ONLY if variables.get(name, "false") != "false"),
     )
 
 
@@ -164,6 +154,16 @@ def _read_credentials_file(home: str | None) -> tuple[str | None, str | None]:
         return None, None
     section = parser["mlflow"]
     return section.get("mlflow_tracking_username"), section.get("mlflow_tracking_password")
+
+
+def has_proxy(scheme: str, host: str) -> bool:
+    """True if ``HTTPS_PROXY`` and its like lead to this host through a proxy; never for this machine."""
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - only where http is spoken
+
+    if host in {"localhost", "::1"} or host.startswith("127."):
+        return False
+    proxies = getproxies()
+    return (scheme in proxies or "all" in proxies) and not proxy_bypass(host)
 
 
 def limit_mlflow(timeout_s: float) -> None:

@@ -1,0 +1,1 @@
+"""The doors to MLflow: over REST, through its own client, or in memory; one contract for all."""
