@@ -21,7 +21,7 @@ REQUIRED_FORMAT: Final = (
 )
 GENERAL: Final = "The input does not fit what the model expects."
 
-_TYPE: Final = r"([A-Za-z]\w*(?:\[\w+\])?)"
+_TYPE: Final = r"([A-Za-z]\w*(?:\.\w+)*(?:\[\w+\])?)"
 
 
 def explain_refusal(error: Exception, *, columns: Sequence[str]) -> str:
@@ -122,7 +122,7 @@ _RULES: Final[Sequence[tuple[str, _Explain]]] = (
     ),
     (r"Error: Model is missing inputs (\[.*?\])\.", _explain_missing),
     (
-        rf"Error: Incompatible input types for column (.+?)\. Can not safely convert {_TYPE} to {_TYPE}\.",
+        rf"Error: Incompatible input types for column (.+?)\. Can not safely convert {_TYPE} to {_TYPE}",
         _explain_incompatible,
     ),
     (
