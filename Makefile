@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEPENDENCIES := $(VENV)/.dependencies
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= auto
 export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -14,14 +16,17 @@ help: ## show this list
 
 setup: $(STAMP) ## make .venv with the locked dependencies and Greenroom itself
 
-$(STAMP): requirements.lock pyproject.toml
+$(DEPENDENCIES): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Greenroom needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Setting up $(VENV) (once; takes a minute or two) ..."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+$(STAMP): $(DEPENDENCIES) pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## the whole story on real flights, in under three minutes

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers; a house test holds both lists equal
+    from .access import open_ledger as open_ledger
+    from .artifact import fetch_artifact as fetch_artifact
     from .clock import (
         Clock as Clock,
         FixedClock as FixedClock,
@@ -14,7 +16,13 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         format_time as format_time,
         parse_time as parse_time,
     )
-    from .console import Answer as Answer, Command as Command, run_command as run_command, say as say
+    from .console import (
+        Answer as Answer,
+        Command as Command,
+        run_command as run_command,
+        say as say,
+        steps as steps,
+    )
     from .environment import Settings as Settings, read_settings as read_settings
     from .errors import (
         AccessDeniedError as AccessDeniedError,
@@ -32,6 +40,17 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         UntrustedError as UntrustedError,
         UsageError as UsageError,
     )
+    from .evaluation import (
+        EvaluationRows as EvaluationRows,
+        TaskKind as TaskKind,
+        format_evaluation as format_evaluation,
+        parse_evaluation as parse_evaluation,
+    )
+    from .ledger.entry import Entry as Entry
+    from .ledger.ledger import Actor as Actor, Ledger as Ledger
+    from .ledger.state import Holding as Holding, State as State
+    from .manifest import Manifest as Manifest, compute_manifest as compute_manifest
+    from .moves import adopt as adopt, rollback as rollback
     from .names import (
         PRODUCTION as PRODUCTION,
         STAGES as STAGES,
@@ -41,6 +60,17 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         check_stage as check_stage,
         parse_model_ref as parse_model_ref,
     )
+    from .policy import Policy as Policy, read_policy as read_policy
+    from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
+    from .reconciliation import reconcile as reconcile
+    from .sources import (
+        Source as Source,
+        compute_table_digest as compute_table_digest,
+        parse_source as parse_source,
+        read_source as read_source,
+        read_table as read_table,
+        translating_s3_errors as translating_s3_errors,
+    )
     from .store import (
         Experiment as Experiment,
         ModelVersion as ModelVersion,
@@ -48,10 +78,14 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         RegistryStore as RegistryStore,
         Run as Run,
     )
+    from .trust import check_trust as check_trust
+    from .views import find_holder as find_holder, read_history as read_history, read_status as read_status
 
 _ROOMS = {
+    "access": ["open_ledger"],
+    "artifact": ["fetch_artifact"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
-    "console": ["Answer", "Command", "run_command", "say"],
+    "console": ["Answer", "Command", "run_command", "say", "steps"],
     "environment": ["Settings", "read_settings"],
     "errors": [
         "AccessDeniedError",
@@ -69,8 +103,27 @@ _ROOMS = {
         "UntrustedError",
         "UsageError",
     ],
+    "evaluation": ["EvaluationRows", "TaskKind", "format_evaluation", "parse_evaluation"],
+    "ledger.entry": ["Entry"],
+    "ledger.ledger": ["Actor", "Ledger"],
+    "ledger.state": ["Holding", "State"],
+    "manifest": ["Manifest", "compute_manifest"],
+    "moves": ["adopt", "rollback"],
     "names": ["PRODUCTION", "STAGES", "STAGING", "Tag", "check_model_name", "check_stage", "parse_model_ref"],
+    "policy": ["Policy", "read_policy"],
+    "promotion": ["Outcome", "PromotionRequest", "promote"],
+    "reconciliation": ["reconcile"],
+    "sources": [
+        "Source",
+        "compute_table_digest",
+        "parse_source",
+        "read_source",
+        "read_table",
+        "translating_s3_errors",
+    ],
     "store": ["Experiment", "ModelVersion", "RegisteredModel", "RegistryStore", "Run"],
+    "trust": ["check_trust"],
+    "views": ["find_holder", "read_history", "read_status"],
 }
 _HOMES = {name: module for module, names in _ROOMS.items() for name in names}
 

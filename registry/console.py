@@ -9,14 +9,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from .errors import GreenroomError, UsageError
 
-__all__ = ["Answer", "Command", "run_command", "say"]
+__all__ = ["Answer", "Command", "run_command", "say", "steps"]
 
 EXIT_INTERRUPTED: Final = 130
 ERROR_SCHEMA: Final = "greenroom/error/1"
@@ -67,6 +67,19 @@ class _Parser(argparse.ArgumentParser):
 def say(message: str) -> None:
     """Tells a person, on stderr, what is going on; stdout is for the answer alone."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201 - the one place that speaks to stderr
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Shows the step that long work is at: a line that renews itself on a terminal, nothing in a pipe."""
+    from tqdm import tqdm  # noqa: PLC0415 - not on the way to --help
+
+    with tqdm(disable=None, leave=False, bar_format="{desc} ({elapsed})", file=sys.stderr) as bar:
+
+        def show(what: str) -> None:
+            bar.set_description_str(what)
+
+        yield show
 
 
 def add_command_options(parser: argparse.ArgumentParser) -> None:

@@ -38,15 +38,13 @@ def choose_version(
 
 
 def _choose_newest(state: State, versions: Sequence[ModelVersion]) -> str:
-    candidates = [
-        one.version for one in versions if state.standing(one.version, one.created_ms) == "candidate"
-    ]
-    if not candidates:
-        raise OrderError(
-            f"{state.model} has no candidate: every version has been through a stage.",
-            hint="Train one (train-model JOB.toml), or name a version with --version.",
-        )
-    return newest
+    for version in versions:
+        if state.standing(version.version, version.created_ms) == "candidate":
+            return version.version
+    raise OrderError(
+        f"{state.model} has no candidate: every version has been through a stage.",
+        hint="Train one (train-model JOB.toml), or name a version with --version.",
+    )
 
 
 def _choose_staged(state: State) -> str:

@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import ArtifactError
+from .errors import ArtifactError, UntrustedError
 
-__all__ = ["Finding", "inspect_trust", "is_trusted_type"]
+__all__ = ["Finding", "check_trust", "inspect_trust", "is_trusted_type", "read_mlmodel"]
 
 TRUSTED_PREFIXES: Final = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.", "datetime.")
 """Packages whose types a skops file may name without a person's word."""
@@ -55,6 +55,22 @@ def inspect_trust(folder: Path) -> tuple[Finding, ...]:
     """
     description = read_mlmodel(folder)
     return tuple(_find(folder, description))
+
+
+def check_trust(folder: Path) -> None:
+    """Raises unless the artifact may be opened without a person's word.
+
+    Raises:
+        UntrustedError: It would run code that nobody vouched for; names where.
+        ArtifactError: There is no readable ``MLmodel``.
+    """
+    findings = inspect_trust(folder)
+    if findings:
+        first = findings[0]
+        raise UntrustedError(
+            f"The artifact would run code that nobody vouched for ({first.where}: {first.what}).",
+            hint="Look at it, then: greenroom approve NAME --version N, and promote it.",
+        )
 
 
 def read_mlmodel(folder: Path) -> Mapping[str, Any]:

@@ -212,6 +212,7 @@ def _decode_state(parts: list[str]) -> State:
                 "before": tuple(Holding(**held) for held in document["before"]),
                 "records": {version: _decode_record(kept) for version, kept in document["records"].items()},
                 "rejected": frozenset(document["rejected"]),
+                "rogue": tuple(document["rogue"]),
                 "pending": {version: Pending(**wait) for version, wait in document["pending"].items()},
             }
         )

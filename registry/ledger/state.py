@@ -69,6 +69,7 @@ class State:
         approved: Manifests that a person vouched for → seq of that word.
         pending: Version → the promotion that waits.
         attempts: Stage → looks taken since it got its holder.
+        rogue: Acts outside of history recorded since the last entry of another kind, as ``alias=found``.
     """
 
     ledger: str
@@ -84,6 +85,7 @@ class State:
     approved: Mapping[str, int] = field(default_factory=dict)
     pending: Mapping[str, Pending] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
+    rogue: tuple[str, ...] = ()
 
     def holder(self, stage: str) -> Holding | None:
         """Who has the stage."""
@@ -115,6 +117,8 @@ def step(state: State, entry: Entry) -> State:
     _check_place(state, entry)
     _check_form(state, entry)
     state = _ACTS[entry.action](state, entry)
+    if entry.action != "rogue":
+        state = replace(state, rogue=())
     return replace(state, seq=entry.seq, hash=entry.hash, link=entry.hash, time=max(state.time, entry.time))
 
 
@@ -260,6 +264,10 @@ def _rename(state: State, entry: Entry) -> State:
     return replace(state, model=entry.model)
 
 
+def _note_rogue(state: State, entry: Entry) -> State:
+    return replace(state, rogue=(*state.rogue, *entry.details.get("acts", ())))
+
+
 def _note(state: State, entry: Entry) -> State:  # noqa: ARG001 - what it tells is in the history alone
     return state
 
@@ -273,7 +281,7 @@ _ACTS = {
     "reject": _reject,
     "pending": _wait,
     "reserve": _reserve,
-    "rogue": _note,
+    "rogue": _note_rogue,
     "rename": _rename,
     "import": _note,
 }

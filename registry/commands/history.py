@@ -1,0 +1,130 @@
+"""``greenroom history``: who moved what when and why, or what was in production at a time."""
+
+import argparse
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from registry.clock import parse_time
+from registry.console import Answer, Command
+from registry.names import PRODUCTION, STAGING
+
+if TYPE_CHECKING:
+    from registry.ledger.entry import Entry
+    from registry.ledger.ledger import Ledger
+
+__all__ = ["COMMAND"]
+
+SCHEMA = "greenroom/history/1"
+AS_OF_SCHEMA = "greenroom/as-of/1"
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="registered model")
+    parser.add_argument(
+        "--as-of", type=_read_time, metavar="TIME", help="what held at a time (RFC 3339 or a date, UTC)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the newest N entries")
+
+
+def _read_time(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write 2026-03-01 or 2026-03-01T12:00:00Z"
+        ) from None
+
+
+def _run(arguments: argparse.Namespace) -> Answer:
+    from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
+    from registry.views import read_history  # noqa: PLC0415 - not on the way to --help
+
+    ledger = open_ledger(arguments.name)
+    if arguments.as_of:
+        return _show_as_of(ledger, arguments.as_of)
+    entries = read_history(ledger)
+    shown = entries[-arguments.limit :] if arguments.limit else entries
+    document = {"schema": SCHEMA, "model": arguments.name, "entries": [_document(entry) for entry in shown]}
+    return Answer(document, _word(shown))
+
+
+def _show_as_of(ledger: "Ledger", moment: datetime) -> Answer:
+    from registry.clock import format_time  # noqa: PLC0415 - beside its user
+    from registry.views import read_as_of  # noqa: PLC0415 - not on the way to --help
+
+    state = read_as_of(ledger, moment)
+    document: dict[str, Any] = {
+        "schema": AS_OF_SCHEMA,
+        "model": ledger.name,
+        "time": format_time(moment),
+        "seq": state.seq,
+    }
+    lines = [f"{ledger.name} at {format_time(moment)} (entry {state.seq})"]
+    for stage in (PRODUCTION, STAGING):
+        holder = state.holder(stage)
+        document[stage] = (
+            {"version": holder.version, "seq": holder.seq, "since": holder.since} if holder else None
+        )
+        lines.append(f"  {stage:<11} {f'version {holder.version} since {holder.since}' if holder else '–'}")
+    return Answer(document, "\n".join(lines))
+
+
+def _document(entry: "Entry") -> dict[str, Any]:
+    names = (
+        "seq",
+        "time",
+        "actor",
+        "actor_source",
+        "action",
+        "stage",
+        "version",
+        "was",
+        "reason",
+        "evidence_run",
+    )
+    return {name: getattr(entry, name) for name in (*names, "manifest", "hash")} | {
+        "details": dict(entry.details)
+    }
+
+
+def _word(entries: "tuple[Entry, ...]") -> str:
+    rows = [("seq", "time (UTC)", "who", "what", "from", "to", "why")]
+    latest = ""
+    for entry in entries:
+        moved = entry.stage and entry.action in {"promote", "rollback"}
+        back = " (the clock had run back)" if entry.time < latest else ""
+        latest = max(latest, entry.time)
+        rows.append(
+            (
+                str(entry.seq),
+                entry.time[:19].replace("T", " ") + back,
+                entry.actor,
+                entry.action + (f" to {entry.stage}" if moved else ""),
+                entry.was or "–",
+                entry.version or "–",
+                _give_reason(entry),
+            )
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _give_reason(entry: "Entry") -> str:
+    parts = [entry.reason or ""]
+    if entry.details.get("override"):
+        parts.append(f"OVERRIDDEN: {entry.details['override']}")
+    if entry.evidence_run:
+        parts.append(f"[evidence {entry.evidence_run}]")
+    return " ".join(filter(None, parts))
+
+
+COMMAND = Command(
+    "history",
+    "Show who moved what when and why, or what was in production at a time.",
+    _configure,
+    _run,
+    epilog="examples:\n  greenroom history flight-delay\n  greenroom history flight-delay --as-of 2026-03-01",
+)

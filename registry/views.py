@@ -1,0 +1,238 @@
+"""What is where, who moved what when, what was in production at a time: reading, and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from .clock import format_time
+from .errors import NotFoundError
+from .ledger.chapter import Chapter
+from .ledger.entry import Entry
+from .ledger.ledger import Ledger, Reading
+from .ledger.state import Holding, State, step
+from .names import PRODUCTION, STAGES, STAGING, Tag
+from .projection import is_projected, plan_aliases
+from .store import ModelVersion, RegistryStore
+
+__all__ = [
+    "Lineage",
+    "ModelStatus",
+    "find_holder",
+    "read_as_of",
+    "read_history",
+    "read_lineage",
+    "read_status",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """Where a model's versions are. ``managed`` is False if it has no history (aliases are shown instead).
+
+    ``notes`` are sentences about what does not agree: aliases moved by hand, deleted versions.
+    """
+
+    model: str
+    seq: int
+    hash: str
+    holders: dict[str, Holding]
+    candidates: tuple[str, ...]
+    pending: tuple[str, ...]
+    rejected: tuple[str, ...]
+    managed: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_status(ledger: Ledger) -> ModelStatus:
+    """Reads the history and compares MLflow with it; writes nothing.
+
+    Raises:
+        NotFoundError: There is no such model.
+        TamperedError: History is not sound.
+    """
+    reading = ledger.find()
+    versions = ledger.store.list_versions(ledger.name)
+    if reading is None or reading.state.seq == 0:
+        return _show_unmanaged(ledger, versions)
+    state = reading.state
+    standings = {one.version: state.standing(one.version, one.created_ms) for one in versions}
+    return ModelStatus(
+        model=ledger.name,
+        seq=state.seq,
+        hash=state.hash,
+        holders=dict(state.holders),
+        candidates=tuple(number for number, where in standings.items() if where == "candidate"),
+        pending=tuple(state.pending),
+        rejected=tuple(number for number, where in standings.items() if where == "rejected"),
+        managed=True,
+        notes=tuple(_find_notes(reading, versions)),
+    )
+
+
+def _show_unmanaged(ledger: Ledger, versions: Sequence[ModelVersion]) -> ModelStatus:
+    aliases = ledger.store.get_model(ledger.name).aliases
+    known = {version.version: version for version in versions}
+    holders = {
+        stage: Holding(version=aliases[stage], seq=0, since="", created_ms=known[aliases[stage]].created_ms)
+        for stage in STAGES
+        if aliases.get(stage) in known
+    }
+    taken = {held.version for held in holders.values()}
+    return ModelStatus(
+        model=ledger.name,
+        seq=0,
+        hash="",
+        holders=holders,
+        candidates=tuple(version.version for version in versions if version.version not in taken),
+        pending=(),
+        rejected=(),
+        managed=False,
+        notes=(f"No history yet. Begin one: greenroom adopt {ledger.name}",),
+    )
+
+
+def _find_notes(reading: Reading, versions: Sequence[ModelVersion]) -> Iterator[str]:
+    state, model = reading.state, reading.model
+    known = {version.version: version for version in versions}
+    for stage, holder in state.holders.items():
+        version = known.get(holder.version)
+        if version is None or version.created_ms != holder.created_ms:
+            yield f"Version {holder.version}, in {stage} by history, was deleted from MLflow."
+    for move in plan_aliases(state, model.aliases):
+        found = model.aliases.get(move.alias)
+        wanted = f"version {move.version}" if move.version else "nothing"
+        cause = "was moved by hand" if is_projected(model, state) else "is not up to date yet"
+        yield (
+            f"The alias {move.alias} {cause}: it is at {f'version {found}' if found else 'nothing'}, "
+            f"history says {wanted}. Put it right: greenroom reconcile {model.name}"
+        )
+
+
+def find_holder(
+    store: RegistryStore, name: str, stage: str, *, template: str | None = None
+) -> Holding | None:
+    """Who has a stage by history; None if nobody has, or the model has no history.
+
+    Args:
+        store: MLflow.
+        name: The registered model.
+        stage: ``staging`` or ``production``.
+        template: The ledger experiment's name with ``{model}``, where it is not the default.
+
+    Raises:
+        NotFoundError: There is no such model.
+        TamperedError: History is not sound.
+        UnreachableError: MLflow gives no answer.
+    """
+    ledger = Ledger(store, name, template=template) if template else Ledger(store, name)
+    reading = ledger.find()
+    return reading.state.holder(stage) if reading else None
+
+
+def read_history(ledger: Ledger) -> tuple[Entry, ...]:
+    """All entries in order, every chapter checked against the one before.
+
+    Raises:
+        NotFoundError: No such model, or it has no history.
+        TamperedError: History is not sound.
+    """
+    return tuple(entry for chapter in _walk_checked(ledger) for entry in chapter.entries)
+
+
+def _walk_checked(ledger: Ledger) -> Iterator[Chapter]:
+    state: State | None = None
+    for chapter in ledger.walk():
+        state = chapter.opening.state
+        for entry in chapter.entries:
+            state = step(state, entry)
+        yield chapter
+
+
+def read_as_of(ledger: Ledger, moment: datetime) -> State:
+    """The state that held at a time.
+
+    An entry counts from the latest time that any entry up to it names: a clock that ran backwards moves
+    nothing back.
+
+    Raises:
+        NotFoundError: No such model or history, or the history begins later.
+        TamperedError: History is not sound.
+    """
+    limit = format_time(moment)
+    found: State | None = None
+    for chapter in ledger.walk():
+        state = chapter.opening.state
+        if state.seq and state.time > limit:
+            break
+        for entry in chapter.entries:
+            state = step(state, entry)
+            if state.time > limit:
+                break
+            found = state
+    if found is None:
+        raise NotFoundError(f"The history of {ledger.name} begins after {limit}.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a version came from: version → run → data → commit. Empty strings where MLflow does not know."""
+
+    model: str
+    version: str
+    stage: str | None
+    manifest: str
+    run_id: str | None
+    experiment_id: str
+    run_name: str
+    user: str
+    trained_ms: int
+    data_sha256: str
+    commit: str
+    dirty: str
+    source: str
+    evidence_run: str | None
+
+
+def read_lineage(ledger: Ledger, version: str | None, stage: str | None) -> Lineage:
+    """Follows a version back to its data and code.
+
+    Args:
+        ledger: The model's history.
+        version: The version, or None: the one that has the stage.
+        stage: The stage, production if None.
+
+    Raises:
+        NotFoundError: No such model or version, or nobody has the stage.
+    """
+    status = read_status(ledger)
+    if version is None:
+        holder = status.holders.get(stage or PRODUCTION)
+        if holder is None:
+            raise NotFoundError(f"{ledger.name} has no version in {stage or PRODUCTION}.")
+        version = holder.version
+    row = ledger.store.get_version(ledger.name, version)
+    run = ledger.store.get_run(row.run_id) if row.run_id else None
+    tags = run.tags if run else {}
+    holds = next((name for name in (PRODUCTION, STAGING) if _holds(status, name, version)), None)
+    return Lineage(
+        model=ledger.name,
+        version=version,
+        stage=holds,
+        manifest=row.tags.get(Tag.MANIFEST, ""),
+        run_id=row.run_id,
+        experiment_id=run.experiment_id if run else "",
+        run_name=run.name if run else "",
+        user=run.user if run else row.user,
+        trained_ms=run.start_ms if run else row.created_ms,
+        data_sha256=tags.get(Tag.DATA_SHA256, ""),
+        commit=tags.get("greenroom.git_commit") or tags.get("mlflow.source.git.commit", ""),
+        dirty=tags.get("greenroom.git_dirty", ""),
+        source=tags.get("mlflow.source.name", ""),
+        evidence_run=row.tags.get(Tag.EVIDENCE),
+    )
+
+
+def _holds(status: ModelStatus, stage: str, version: str) -> bool:
+    holder = status.holders.get(stage)
+    return holder is not None and holder.version == version
