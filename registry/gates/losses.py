@@ -88,7 +88,7 @@ def _place_classes(target: "pd.Series[Any]", names: list[str]) -> "NDArray[np.in
     wrong = (places < 0).nonzero()[0]
     if len(wrong):
         raise DataError(
-            f"Row {wrong[0]}, column {target.name!r}: {target.iloc[wrong[0]]!r} is none of the classes "
+            f"Row {wrong[0]}, column {target.name!r}: {target.iloc[wrong[0]]} is none of the classes "
             f"{', '.join(names)}."
         )
     return places

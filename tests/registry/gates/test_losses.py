@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss
+
+from registry import DataError
+from registry.gates.losses import compute_losses
+from registry.prediction import normalise
+
+
+def test_probabilities_on_both_sides_give_log_loss_as_scikit_learn_counts_it() -> None:
+    truth = pd.Series([0, 1, 1, 0], name="late")
+    holder = pd.DataFrame({"probability.0": [0.7, 0.4, 0.2, 0.9], "probability.1": [0.3, 0.6, 0.8, 0.1]})
+    candidate = pd.DataFrame({"probability.0": [0.5] * 4, "probability.1": [0.5] * 4})
+    found = compute_losses(truth, holder, candidate, task="binary", classes=(0, 1))
+    assert found.metric == "log_loss"
+    assert found.holder.mean() == pytest.approx(log_loss(truth, holder))
+    assert found.candidate.mean() == pytest.approx(np.log(2))
+
+
+def test_labels_on_one_side_reduce_both_to_the_error_rate() -> None:
+    truth = pd.Series(["cat", "dog", "dog"], name="animal")
+    labels = pd.DataFrame({"prediction": ["cat", "dog", "cat"]})
+    scores = pd.DataFrame({"probability.cat": [0.1, 0.2, 0.3], "probability.dog": [0.9, 0.8, 0.7]})
+    found = compute_losses(truth, labels, scores, task="binary", classes=("cat", "dog"))
+    assert found.metric == "error"
+    assert found.holder.tolist() == [0, 0, 1]
+    assert found.candidate.tolist() == [1, 0, 0]
+
+
+def test_one_and_one_point_zero_and_true_are_one_class() -> None:
+    truth = pd.Series([1.0, 0.0, 1.0], name="late")
+    found = compute_losses(
+        truth,
+        pd.DataFrame({"prediction": [1, 0, 0]}),
+        pd.DataFrame({"prediction": [True, False, True]}),
+        task="binary",
+        classes=(0, 1),
+    )
+    assert found.holder.tolist() == [0, 0, 1]
+    assert found.candidate.tolist() == [0, 0, 0]
+
+
+def test_regression_is_judged_by_squared_error() -> None:
+    truth = pd.Series([1.0, 2.0], name="y")
+    one, two = pd.DataFrame({"prediction": [1.5, 2.0]}), pd.DataFrame({"prediction": [1.0, 4.0]})
+    found = compute_losses(truth, one, two, task="regression", classes=())
+    assert (found.metric, found.holder.tolist(), found.candidate.tolist()) == (
+        "squared_error",
+        [0.25, 0],
+        [0, 4],
+    )
+
+
+def test_a_truth_that_is_no_class_is_named_by_row_and_column() -> None:
+    answers = pd.DataFrame({"prediction": [0, 1]})
+    with pytest.raises(DataError, match=r"Row 1, column 'late': 7 is none of the classes 0, 1"):
+        compute_losses(pd.Series([0, 7], name="late"), answers, answers, task="binary", classes=(0, 1))
+
+
+def test_a_missing_prediction_is_named_by_row() -> None:
+    answers = pd.DataFrame({"prediction": [0.5, np.nan]})
+    with pytest.raises(DataError, match="Row 1"):
+        compute_losses(pd.Series([0.0, 1.0]), answers, answers, task="regression", classes=())
+
+
+@pytest.mark.parametrize(
+    ("raw", "task", "columns"),
+    [
+        (np.array([[0.2, 0.8], [0.6, 0.4]]), "binary", ["probability.0", "probability.1"]),
+        (pd.DataFrame({"1": [0.8], "0": [0.2]}), "binary", ["probability.0", "probability.1"]),
+        (np.array([0.25, 0.75]), "binary", ["probability.0", "probability.1"]),
+        (np.array([0.0, 1.0]), "binary", ["prediction"]),
+        (np.array([0, 1]), "binary", ["prediction"]),
+        (np.array([0.25, 0.75]), "regression", ["prediction"]),
+        ([["a"], ["b"]], "binary", ["prediction"]),
+    ],
+)
+def test_answers_of_any_pyfunc_are_brought_into_one_form(raw: object, task: str, columns: list[str]) -> None:
+    assert list(normalise(raw, task, [0, 1]).columns) == columns
+
+
+def test_named_probabilities_are_put_into_the_order_of_the_classes() -> None:
+    assert normalise(pd.DataFrame({"1": [0.8], "0": [0.2]}), "binary", [0, 1])["probability.1"].tolist() == [
+        0.8
+    ]
+
+
+def test_an_answer_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 columns were answered"):
+        normalise(np.zeros((2, 3)), "binary", [0, 1])
