@@ -7,9 +7,17 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from registry.errors import ArtifactError, NotFoundError
+from registry.errors import AccessDeniedError, ArtifactError, NotFoundError
 
-__all__ = ["Files", "LocalFiles", "check_path", "check_sizes", "find_local_folder", "place_file"]
+__all__ = [
+    "Files",
+    "LocalFiles",
+    "check_path",
+    "check_sizes",
+    "find_local_folder",
+    "list_folder",
+    "place_file",
+]
 
 
 class Files(Protocol):
@@ -32,6 +40,14 @@ class Files(Protocol):
             NotFoundError: There is no such file.
         """
 
+    def send_all(self, folder: Path) -> None:
+        """Uploads a folder's files to the same relative paths; files of these names are replaced.
+
+        Raises:
+            AccessDeniedError: The place does not let us write.
+            UnreachableError: No answer.
+        """
+
 
 class LocalFiles:
     """A folder on this machine."""
@@ -41,12 +57,7 @@ class LocalFiles:
 
     def list_sizes(self) -> Mapping[str, int]:
         """See :class:`Files`."""
-        sizes = {}
-        for here, _, names in os.walk(self._root):
-            for name in names:
-                file = Path(here) / name
-                sizes[file.relative_to(self._root).as_posix()] = file.stat().st_size
-        return dict(sorted(sizes.items()))
+        return list_folder(self._root)
 
     def fetch_all(self, folder: Path) -> None:
         """See :class:`Files`."""
@@ -64,6 +75,24 @@ class LocalFiles:
         except OSError as error:
             raise ArtifactError(f"Cannot copy {source}: {error.strerror or error}.") from error
         return target
+
+    def send_all(self, folder: Path) -> None:
+        """See :class:`Files`."""
+        try:
+            shutil.copytree(folder, self._root, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        except (OSError, shutil.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AccessDeniedError(f"Cannot write artifacts to {self._root}: {reason}.") from error
+
+
+def list_folder(folder: Path) -> dict[str, int]:
+    """A folder's files: relative POSIX path → size in bytes; empty if there is no such folder."""
+    sizes = {}
+    for here, _, names in os.walk(folder):
+        for name in names:
+            file = Path(here) / name
+            sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
+    return dict(sorted(sizes.items()))
 
 
 def find_local_folder(uri: str) -> Path | None:

@@ -53,6 +53,11 @@ class LibraryFiles:
         check_sizes(folder, {path: found[path] or 0})
         return target
 
+    def send_all(self, folder: Path) -> None:
+        """See :class:`~registry.stores.files.Files`."""
+        with translating(f"write artifacts to {self._uri}"):
+            self._repository.log_artifacts(str(folder))
+
     def _walk(self, path: str | None) -> Iterator[tuple[str, int]]:
         for item in self._repository.list_artifacts(path):
             if item.is_dir:

@@ -12,12 +12,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 from registry.errors import ArtifactError, NotFoundError, UnreachableError
 
-from .files import check_path, place_file
+from .files import check_path, list_folder, place_file
 from .rest_http import ATTEMPTS, BACKOFF_S, Call, HttpDoor
 
 __all__ = ["ProxiedFiles", "find_proxied_path"]
 
 _ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts"
+
+_PATIENCE_S: Final = 300.0
+"""A server with S3 behind it first moves the whole file between S3 and its own disk, then answers."""
 
 
 class ProxiedFiles:
@@ -45,6 +48,12 @@ class ProxiedFiles:
         self._fetch(path, sizes[path], target)
         return target
 
+    def send_all(self, folder: Path) -> None:
+        """See :class:`~registry.stores.files.Files`."""
+        for path in list_folder(folder):
+            route = f"{_ROUTE}/{quote(posixpath.join(self._root, path))}"
+            self._door.read(Call("PUT", route, f"upload {path}", file=folder / path, patience_s=_PATIENCE_S))
+
     def _walk(self, path: str) -> Iterator[tuple[str, int]]:
         for name, size, is_folder in self._list(path):
             if is_folder:
@@ -61,7 +70,7 @@ class ProxiedFiles:
 
     def _fetch(self, path: str, size: int, target: Path) -> None:
         route = f"{_ROUTE}/{quote(posixpath.join(self._root, path))}"
-        call = Call("GET", route, f"download {path}")
+        call = Call("GET", route, f"download {path}", patience_s=_PATIENCE_S)
         draft = target.with_name(f"{target.name}.part")
         for attempt in range(1, ATTEMPTS + 1):
             try:

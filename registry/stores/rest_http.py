@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -44,6 +45,8 @@ class Call:
         deed: What it does, to complete "MLflow refused to …".
         query: Parameters of the address.
         body: JSON document to send.
+        file: File to send instead.
+        patience_s: How long the answer may take, if longer than the door's own timeout.
         is_repeatable: True if doing it twice is the same as doing it once.
     """
 
@@ -52,6 +55,8 @@ class Call:
     deed: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    file: Path | None = None
+    patience_s: float = 0.0
     is_repeatable: bool = True
 
 
@@ -114,7 +119,7 @@ class HttpDoor:
         Raises:
             GreenroomError: One of the tree in ``registry.store``.
         """
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + max(self._timeout_s, call.patience_s)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(call, deadline - time.monotonic())
@@ -136,7 +141,7 @@ class HttpDoor:
                 cut before the end.
         """
         try:
-            with self._answering(call, self._timeout_s) as response:
+            with self._answering(call, max(self._timeout_s, call.patience_s)) as response:
                 expected, length = response.length, 0
                 while chunk := response.read(CHUNK_BYTES):
                     length += _write(sink, chunk)
@@ -180,9 +185,15 @@ class HttpDoor:
             except OSError as error:
                 raise _Failed(self._word_silence(error).error, is_unsent=True) from error
         target = self._base + call.path + (f"?{urlencode(call.query)}" if call.query else "")
-        body = None if call.body is None else json.dumps(call.body).encode()
-        headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
-        connection.request(call.method, target, body=body, headers=headers)
+        if call.file is not None:
+            headers = self._headers | {"Content-Length": str(call.file.stat().st_size)}
+            with call.file.open("rb") as source:
+                connection.request(call.method, target, body=source, headers=headers)
+        elif call.body is not None:
+            headers = self._headers | {"Content-Type": "application/json"}
+            connection.request(call.method, target, body=json.dumps(call.body).encode(), headers=headers)
+        else:
+            connection.request(call.method, target, headers=self._headers)
         return connection.getresponse()
 
     def _check_status(self, call: Call, response: http.client.HTTPResponse) -> None:

@@ -4,7 +4,8 @@ MLflow answers a lost race with many different words. So nothing is read from it
 the store is asked what it holds now, and that decides.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from registry.errors import AlreadyExistsError, StoreError, UnreachableError, UsageError
@@ -12,10 +13,21 @@ from registry.store import Experiment, Run
 
 from .mapping import is_unique_race
 
-__all__ = ["MAX_PARAM_LENGTH", "check_param", "repeat_unique_race", "settle_name", "settle_param"]
+__all__ = [
+    "MAX_PARAM_LENGTH",
+    "check_metrics",
+    "check_param",
+    "repeat_unique_race",
+    "settle_name",
+    "settle_param",
+    "turn_pages",
+]
 
 MAX_PARAM_LENGTH: Final = 6000
 """MLflow's limit for a param's value (``MAX_PARAM_VAL_LENGTH``); it truncates longer ones silently."""
+
+_MAX_BATCH: Final = 1000
+"""MLflow's limit of metrics in one ``log-batch`` (``MAX_METRICS_PER_BATCH``)."""
 
 _RACE_ATTEMPTS: Final = 8
 
@@ -31,6 +43,24 @@ def check_param(key: str, value: str) -> None:
             f"The value of param {key} has {len(value)} characters; MLflow keeps {MAX_PARAM_LENGTH}.",
             hint="Shorten it: MLflow would cut it silently.",
         )
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Raises if a metric says nothing.
+
+    Raises:
+        UsageError: A value is NaN or infinite.
+    """
+    for key, value in metrics.items():
+        if not math.isfinite(value):
+            raise UsageError(f"Metric {key} is {value}.", hint="Log finite values only.")
+
+
+def turn_pages(metrics: Mapping[str, float]) -> Iterator[Sequence[tuple[str, float]]]:
+    """Metrics in portions that MLflow takes in one call."""
+    rows = list(metrics.items())
+    for start in range(0, len(rows), _MAX_BATCH):
+        yield rows[start : start + _MAX_BATCH]
 
 
 def settle_param(
