@@ -39,16 +39,22 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     user: str = ""
+    deprecated_stage: str = ""
+    """MLflow's own deprecated stage (``Staging``, ``Production``, ``Archived``), empty where none is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment. ``active`` is False while it is soft-deleted (its name stays taken)."""
+    """An experiment. ``active`` is False while it is soft-deleted (its name stays taken).
+
+    ``created_ms`` is by the server's clock.
+    """
 
     experiment_id: str
     name: str
     active: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ of writers exactly one gets a place (measured: 20 racers, SQLite and PostgreSQL,
 ``docs/explanation/guarantees.md`` says where it was tried). Everything else follows from it.
 """
 
+import difflib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class Ledger:
             NotFoundError: There is no such registered model.
             TamperedError: The ledger is deleted, elsewhere, cut or changed.
         """
-        model = self.store.get_model(self.name)
+        model = self._get_model()
         experiment = self.store.find_experiment(self.experiment_name)
         if experiment is not None and not experiment.active:
             raise _deleted(self.name, experiment)
@@ -193,6 +194,17 @@ class Ledger:
                 raise TamperedError(f"Chapter {run_id} of {self.name} is not the one its predecessor names.")
             yield chapter
             run_id, expected = chapter.next_run, chapter.next_hash
+
+    def _get_model(self) -> RegisteredModel:
+        try:
+            return self.store.get_model(self.name)
+        except NotFoundError as error:
+            known = [model.name for model in self.store.list_models()]
+            near = difflib.get_close_matches(self.name, known, n=1)
+            raise NotFoundError(
+                f"There is no registered model {self.name!r} at {self.store.registry_uri}.",
+                hint=f"Did you mean {near[0]!r}?" if near else "Train and register one: train-model JOB.toml",
+            ) from error
 
     def _seal(self, draft: Draft, state: State) -> Entry:
         return seal(

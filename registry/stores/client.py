@@ -1,7 +1,7 @@
 """MLflow through its own client: embedded databases, Databricks, plug-ins, whatever it learns to speak."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from registry.clock import Clock, SystemClock
 from registry.environment import limit_mlflow
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientStore"]
 
-_PAGE: Final = 200
-
 
 class ClientStore(ArtifactReader):
     """A :class:`~registry.RegistryStore` on ``MlflowClient``. Imports MLflow when made. Threads may share it.
@@ -32,6 +30,7 @@ class ClientStore(ArtifactReader):
         registry_uri: Where registered models are, if elsewhere.
         timeout_s: How long one request of MLflow's client may take, where it speaks http.
         clock: Tells when a run started and ended.
+        page_size: How many models or versions to ask for at once.
     """
 
     def __init__(
@@ -41,6 +40,7 @@ class ClientStore(ArtifactReader):
         *,
         timeout_s: float = 10.0,
         clock: Clock | None = None,
+        page_size: int = 200,
     ) -> None:
         limit_mlflow(timeout_s)
         self._uri = tracking_uri
@@ -48,6 +48,7 @@ class ClientStore(ArtifactReader):
         self._registry = parse_address(registry_uri or tracking_uri)
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
+        self._page_size = page_size
         with translating("open MLflow"):
             self._client = _make_client(tracking_uri, registry_uri or tracking_uri)
 
@@ -87,7 +88,10 @@ class ClientStore(ArtifactReader):
     def list_models(self) -> Sequence[RegisteredModel]:
         """See :class:`~registry.RegistryStore`."""
         with translating("list the models"):
-            found = [_read_model(one) for one in _turn_pages(self._client.search_registered_models)]
+            found = [
+                _read_model(one)
+                for one in _turn_pages(self._client.search_registered_models, self._page_size)
+            ]
         return sorted(found, key=lambda model: model.name)
 
     def get_version(self, name: str, version: str) -> ModelVersion:
@@ -100,7 +104,7 @@ class ClientStore(ArtifactReader):
         mark = '"' if "'" in name else "'"
         query = None if mark in name else f"name={mark}{name}{mark}"
         with translating(f"list the versions of {name}"):
-            pages = _turn_pages(self._client.search_model_versions, filter_string=query)
+            pages = _turn_pages(self._client.search_model_versions, self._page_size, filter_string=query)
             found = [_read_version(one) for one in pages if one.name == name]
         if not found:
             self.get_model(name)  # none, or no such model
@@ -149,7 +153,9 @@ class ClientStore(ArtifactReader):
         if found is None:
             return None
         is_active = found.lifecycle_stage == "active"
-        return Experiment(str(found.experiment_id), found.name, is_active, dict(found.tags))
+        return Experiment(
+            str(found.experiment_id), found.name, is_active, dict(found.tags), int(found.creation_time or 0)
+        )
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """See :class:`~registry.RegistryStore`."""
@@ -271,10 +277,10 @@ def _make_client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri, registry_uri)
 
 
-def _turn_pages(search: Any, **query: Any) -> Iterator[Any]:
+def _turn_pages(search: Any, page_size: int, **query: Any) -> Iterator[Any]:
     token: str | None = None
     while True:
-        page = search(max_results=_PAGE, page_token=token, **query)
+        page = search(max_results=page_size, page_token=token, **query)
         yield from page
         token = page.token
         if not token:
@@ -304,6 +310,7 @@ def _read_version(found: Any) -> ModelVersion:
         tags=dict(found.tags),
         description=found.description or "",
         user=found.user_id or "",
+        deprecated_stage=str(found.current_stage or "None").replace("None", ""),
     )
 
 

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 from registry.clock import Clock, SystemClock
 from registry.errors import AlreadyExistsError, ArtifactError, NotFoundError, StoreError
@@ -109,7 +108,7 @@ class MemoryStore(ArtifactReader):
         with self._lock:
             model = self.get_model(name)
             kept = {key: value for key, value in model.aliases.items() if key != alias}
-            self._models[name] = replace(model, aliases=MappingProxyType(kept))
+            self._models[name] = replace(model, aliases=kept)
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         """See :class:`~registry.RegistryStore`."""
@@ -146,7 +145,7 @@ class MemoryStore(ArtifactReader):
             self._claim(name)
             experiment_id = str(len(self._experiments) + 1)
             self._experiments[experiment_id] = Experiment(
-                experiment_id, name, tags=MappingProxyType(dict(tags))
+                experiment_id, name, tags=dict(tags), created_ms=self._get_now_ms()
             )
             return experiment_id
 
@@ -180,9 +179,7 @@ class MemoryStore(ArtifactReader):
                 run_id,
                 experiment_id,
                 name,
-                params=MappingProxyType({}),
-                tags=MappingProxyType({"mlflow.runName": name, **tags}),
-                metrics=MappingProxyType({}),
+                tags={"mlflow.runName": name, **tags},
                 start_ms=self._get_now_ms(),
                 artifact_uri=place,
                 user=tags.get("mlflow.user", "unknown"),
@@ -227,7 +224,7 @@ class MemoryStore(ArtifactReader):
         check_metrics(metrics)
         with self._lock:
             run = self._get_active_run(run_id)
-            self._runs[run_id] = replace(run, metrics=MappingProxyType({**run.metrics, **metrics}))
+            self._runs[run_id] = replace(run, metrics={**run.metrics, **metrics})
 
     # artifacts: what ArtifactReader asks
 
@@ -253,8 +250,7 @@ class MemoryStore(ArtifactReader):
         with self._lock:
             if name in self._models:
                 raise AlreadyExistsError(f"The model name {name} is taken.")
-            empty = MappingProxyType[str, str]({})
-            self._models[name] = RegisteredModel(name, empty, empty, created_ms=self._get_now_ms())
+            self._models[name] = RegisteredModel(name, created_ms=self._get_now_ms())
             return self._models[name]
 
     def add_version(self, name: str, source: str = "", *, run_id: str | None = None) -> ModelVersion:
@@ -264,7 +260,7 @@ class MemoryStore(ArtifactReader):
             number = 1 + max((int(version.version) for version in self.list_versions(name)), default=0)
             model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
             self._versions[name, str(number)] = ModelVersion(
-                name, str(number), self._get_now_ms(), source, run_id, model_id, tags=MappingProxyType({})
+                name, str(number), self._get_now_ms(), source, run_id, model_id
             )
             return self._versions[name, str(number)]
 
@@ -287,7 +283,7 @@ class MemoryStore(ArtifactReader):
             self.get_version(name, version)
             del self._versions[name, version]
             kept = {alias: held for alias, held in model.aliases.items() if held != version}
-            self._models[name] = replace(model, aliases=MappingProxyType(kept))
+            self._models[name] = replace(model, aliases=kept)
 
     def remove_model(self, name: str) -> None:
         """Deletes a model with its versions; another of that name starts at version 1 again."""
@@ -303,7 +299,7 @@ class MemoryStore(ArtifactReader):
             if new_name in self._models:
                 raise AlreadyExistsError(f"The model name {new_name} is taken.")
             self._models[new_name] = replace(self._models.pop(name), name=new_name)
-            for key, version in list(self._versions.items()):
+            for key in list(self._versions):
                 if key[0] == model.name:
                     self._versions[new_name, key[1]] = replace(self._versions.pop(key), name=new_name)
 
@@ -332,4 +328,4 @@ class MemoryStore(ArtifactReader):
 
 
 def _put(pairs: Mapping[str, str], key: str, value: str) -> Mapping[str, str]:
-    return MappingProxyType({**pairs, key: value})
+    return {**pairs, key: value}

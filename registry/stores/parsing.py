@@ -40,6 +40,7 @@ def parse_version(document: Mapping[str, Any]) -> ModelVersion:
         tags=_parse_pairs(document.get("tags", ())),
         description=document.get("description", ""),
         user=document.get("user_id", ""),
+        deprecated_stage=document.get("current_stage", "None").replace("None", ""),
     )
 
 
@@ -50,6 +51,7 @@ def parse_experiment(document: Mapping[str, Any]) -> Experiment:
         name=document["name"],
         active=document.get("lifecycle_stage", "active") == "active",
         tags=_parse_pairs(document.get("tags", ())),
+        created_ms=int(document.get("creation_time", 0)),
     )
 
 
