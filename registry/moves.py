@@ -11,8 +11,8 @@ from .manifest import compute_layout
 from .names import PRODUCTION
 from .planning import find_rollback, plan_adoption
 from .projection import project
-from .promotion import ensure_history
 from .store import ModelVersion
+from .upkeep import ensure_history
 
 __all__ = ["Moved", "adopt", "archive", "rollback", "speak"]
 
@@ -55,7 +55,7 @@ def rollback(
     state = _read(ledger, dry_run=dry_run)
     target = find_rollback(state, to_version)
     holder = state.holder(PRODUCTION)
-    if holder and holder.version == target.version:
+    if holder and (holder.version, holder.created_ms) == (target.version, target.created_ms):
         raise OrderError(f"Version {target.version} of {ledger.name} is in production already.")
     version = _check_target(ledger, target)
     was = holder.version if holder else None

@@ -108,7 +108,8 @@ def find_rollback(state: State, wanted: str | None) -> Holding:
     """
     holder = state.holder(PRODUCTION)
     if wanted is None:
-        before = [held for held in state.before if holder is None or held.version != holder.version]
+        present = (holder.version, holder.created_ms) if holder else None
+        before = [held for held in state.before if (held.version, held.created_ms) != present]
         if not before:
             raise OrderError(f"{state.model} has nothing to go back to: no other version was in production.")
         return before[-1]

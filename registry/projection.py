@@ -12,12 +12,12 @@ from typing import Final
 from .errors import NotFoundError
 from .ledger.entry import Entry
 from .ledger.ledger import Ledger, Reading
-from .ledger.state import State
+from .ledger.state import Holding, State
 from .names import STAGES, Tag
 from .store import ModelVersion, RegisteredModel, RegistryStore
 from .texts import describe_model, describe_version, merge_block
 
-__all__ = ["AliasMove", "plan_aliases", "project"]
+__all__ = ["AliasMove", "is_present", "is_projected", "plan_aliases", "project"]
 
 ROUNDS: Final = 5
 """Times a projection is repeated because history moved on meanwhile."""
@@ -46,12 +46,11 @@ def plan_aliases(state: State, aliases: Mapping[str, str]) -> tuple[AliasMove, .
     return tuple(sorted(moves, key=lambda move: move.version is None))
 
 
-def project(ledger: Ledger, *, everything: bool = False) -> Reading | None:
+def project(ledger: Ledger) -> Reading | None:
     """Reads the ledger and makes MLflow equal to it; None if there is no ledger (nothing is touched).
 
     Args:
         ledger: The model's ledger.
-        everything: Also write what the marker says was written before.
 
     Raises:
         TamperedError: The ledger is not sound; nothing is touched.
@@ -60,7 +59,7 @@ def project(ledger: Ledger, *, everything: bool = False) -> Reading | None:
     for _ in range(ROUNDS):
         if reading is None or reading.state.seq == 0:
             return reading
-        _write(ledger, reading, everything=everything)
+        _write(ledger, reading)
         newest = ledger.find()
         if newest is None or newest.state.seq == reading.state.seq:
             return newest
@@ -68,11 +67,11 @@ def project(ledger: Ledger, *, everything: bool = False) -> Reading | None:
     return reading
 
 
-def _write(ledger: Ledger, reading: Reading, *, everything: bool) -> None:
+def _write(ledger: Ledger, reading: Reading) -> None:
     store, model, state = ledger.store, reading.model, reading.state
     for move in plan_aliases(state, model.aliases):
-        _move_alias(store, model.name, move)
-    marker = int(model.tags.get(Tag.PROJECTED, "0")) if not everything else 0
+        _move_alias(store, state, model.name, move)
+    marker = int(model.tags.get(Tag.PROJECTED, "0"))
     touched = _find_touched(reading, marker)
     for version in touched:
         _write_version(store, reading, version)
@@ -86,15 +85,23 @@ def _write(ledger: Ledger, reading: Reading, *, everything: bool) -> None:
         store.set_model_tag(model.name, Tag.PROJECTED, str(state.seq))
 
 
-def _move_alias(store: RegistryStore, name: str, move: AliasMove) -> None:
-    """A holder whose version was deleted cannot have an alias: status says so, nothing else is touched."""
-    if move.version is None:
+def _move_alias(store: RegistryStore, state: State, name: str, move: AliasMove) -> None:
+    holder = state.holder(move.alias)
+    if holder is None:
         store.delete_alias(name, move.alias)
-        return
+    elif is_present(store, name, holder):
+        store.set_alias(name, move.alias, holder.version)
+
+
+def is_present(store: RegistryStore, name: str, holder: Holding) -> bool:
+    """Whether the very version that holds a stage still exists, and not another one of its number.
+
+    Where it does not, the alias is left alone: pointing it elsewhere would serve something nobody promoted.
+    """
     try:
-        store.set_alias(name, move.alias, move.version)
+        return store.get_version(name, holder.version).created_ms == holder.created_ms
     except NotFoundError:
-        return
+        return False
 
 
 def _find_touched(reading: Reading, marker: int) -> Sequence[str]:

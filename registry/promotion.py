@@ -14,12 +14,13 @@ from .ledger.entry import Draft
 from .ledger.ledger import Ledger, new_nonce
 from .ledger.state import State
 from .names import check_model_name, check_stage
-from .planning import check_basis, choose_version, plan_adoption, preview_adoption
+from .planning import check_basis, choose_version
 from .policy import Policy
 from .projection import project
 from .store import ModelVersion
+from .upkeep import ensure_history, preview_history
 
-__all__ = ["Outcome", "PromotionRequest", "ensure_history", "promote"]
+__all__ = ["Outcome", "PromotionRequest", "promote"]
 
 Progress = Callable[[str], None]
 
@@ -106,7 +107,7 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
     check_stage(request.to)
     if request.override and not request.policy.allow_override:
         raise RefusedError("The policy forbids --override.")
-    state = _preview(ledger) if request.dry_run else ensure_history(ledger)
+    state = preview_history(ledger) if request.dry_run else ensure_history(ledger)
     versions = ledger.store.list_versions(request.name)
     version = choose_version(state, versions, request.version, request.to)
     holder = state.holder(request.to)
@@ -122,48 +123,10 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
     if request.expect is not None and state.seq != request.expect:
         what = f"The history of {request.name} is at entry {state.seq}, not {request.expect}."
         return replace(outcome, verdict="conflict", conflict=what)
-    if holder and holder.version == version.version:
+    if state.standing(version.version, version.created_ms) == request.to:
         return outcome
     with tempfile.TemporaryDirectory(prefix="greenroom-") as scratch:
         return _Promotion(ledger, request, state, version, Path(scratch), progress).decide(outcome)
-
-
-def ensure_history(ledger: Ledger) -> State:
-    """The history, begun if there is none; a model that already has aliases is adopted as found.
-
-    Any writing command starts here, and finishes a projection that somebody left unfinished.
-
-    Raises:
-        NotFoundError: No such model.
-        TamperedError: History is not sound; nothing was changed.
-    """
-    reading = ledger.open()
-    if reading.state.seq == 0 and reading.model.aliases:
-        draft = plan_adoption(reading.model, ledger.store.list_versions(ledger.name))
-        if set(draft.details) - {"unverified"}:
-            _adopt(ledger, draft)
-    projected = project(ledger)
-    return (projected or ledger.open()).state
-
-
-def _adopt(ledger: Ledger, draft: Draft) -> None:
-    def decide(state: State) -> Draft:
-        if state.seq:
-            raise ConflictError(f"Somebody else adopted {ledger.name} first.")
-        return draft
-
-    try:
-        ledger.append(decide)
-    except ConflictError:
-        return
-
-
-def _preview(ledger: Ledger) -> State:
-    reading = ledger.find()
-    if reading is not None and reading.state.seq:
-        return reading.state
-    model = ledger.store.get_model(ledger.name)
-    return preview_adoption(model, plan_adoption(model, ledger.store.list_versions(ledger.name)))
 
 
 @dataclass(frozen=True, slots=True)

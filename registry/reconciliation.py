@@ -14,6 +14,7 @@ from .ledger.entry import Draft
 from .ledger.ledger import Ledger, Reading, new_nonce
 from .ledger.state import State
 from .projection import is_projected, plan_aliases, project
+from .upkeep import ensure_history
 
 __all__ = ["Reconciled", "reconcile"]
 
@@ -53,9 +54,9 @@ def reconcile(ledger: Ledger, *, dry_run: bool = False) -> Reconciled:
     if reading is None or reading.state.seq == 0:
         return Reconciled(ledger.name, 0)
     seq = reading.state.seq
-    if not is_projected(reading.model, reading.state):
+    if reading.state.model != ledger.name or not is_projected(reading.model, reading.state):
         if not dry_run:
-            project(ledger)
+            seq = ensure_history(ledger).seq
         return Reconciled(ledger.name, seq, finished=True)
     acts = _list_acts(reading)
     if not acts:
@@ -68,8 +69,7 @@ def reconcile(ledger: Ledger, *, dry_run: bool = False) -> Reconciled:
     if not acts or dry_run:
         return Reconciled(ledger.name, seq, acts=acts)
     recorded = _record(ledger, acts)
-    project(ledger, everything=bool(acts))
-    newest = ledger.find()
+    newest = project(ledger)
     return Reconciled(ledger.name, newest.state.seq if newest else seq, acts=acts, recorded=recorded)
 
 
