@@ -23,7 +23,12 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         say as say,
         steps as steps,
     )
-    from .environment import Settings as Settings, read_settings as read_settings
+    from .environment import (
+        Settings as Settings,
+        get_user_name as get_user_name,
+        read_settings as read_settings,
+        set_defaults as set_defaults,
+    )
     from .errors import (
         AccessDeniedError as AccessDeniedError,
         AlreadyExistsError as AlreadyExistsError,
@@ -78,6 +83,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         RegistryStore as RegistryStore,
         Run as Run,
     )
+    from .stores import open_store as open_store
+    from .stores.translation import translating as translating
     from .trust import check_trust as check_trust
     from .views import find_holder as find_holder, read_history as read_history, read_status as read_status
 
@@ -86,7 +93,7 @@ _ROOMS = {
     "artifact": ["fetch_artifact"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "run_command", "say", "steps"],
-    "environment": ["Settings", "read_settings"],
+    "environment": ["Settings", "get_user_name", "read_settings", "set_defaults"],
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",
@@ -121,7 +128,9 @@ _ROOMS = {
         "read_table",
         "translating_s3_errors",
     ],
+    "stores.translation": ["translating"],
     "store": ["Experiment", "ModelVersion", "RegisteredModel", "RegistryStore", "Run"],
+    "stores": ["open_store"],
     "trust": ["check_trust"],
     "views": ["find_holder", "read_history", "read_status"],
 }

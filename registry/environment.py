@@ -172,3 +172,10 @@ def limit_mlflow(timeout_s: float) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(timeout_s))))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def set_defaults(defaults: Mapping[str, str]) -> None:
+    """Sets variables of this process that the user left unset: how libraries that read them are told."""
+    for key, value in defaults.items():
+        if not os.environ.get(key):
+            os.environ[key] = value

@@ -1,0 +1,1 @@
+"""The files that travel inside a model; they import nothing of Greenroom's."""

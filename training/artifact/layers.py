@@ -1,0 +1,212 @@
+"""The layers of this model: raw rows in, answers out.
+
+This file travels inside the model (MLflow's models-from-code) and is also what training fits, so features
+are written once. It needs mlflow, numpy, pandas, scikit-learn and skops, and nothing of Greenroom's.
+
+``parts/layers.json`` says what the layers are::
+
+    columns   [{"name", "type"}]         the raw columns; type: number, category, datetime or boolean
+    datetime  {"column": ["hour", …]}    parts of a moment that become features
+    lookups   [{"file", "prefix", "keys": [{"left", "right", "type", "floor"}],
+                "columns": [{"name", "type"}]}]    columns of a second table that become features
+    features  ["…"]                      what the pipeline gets, in this order
+    task, classes, output, has_probability, serialization
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+from sklearn.base import BaseEstimator, TransformerMixin
+
+OUTPUTS = ("answer", "probability", "full")
+TRUSTED = ("sklearn.", "numpy.", "scipy.")
+"""Only types from these packages are ever built from ``pipeline.skops``."""
+
+PARTS = {
+    "year": lambda moment: moment.dt.year,
+    "quarter": lambda moment: moment.dt.quarter,
+    "month": lambda moment: moment.dt.month,
+    "week": lambda moment: moment.dt.isocalendar().week,
+    "day": lambda moment: moment.dt.day,
+    "dayofyear": lambda moment: moment.dt.day_of_year,
+    "weekday": lambda moment: moment.dt.day_of_week,
+    "hour": lambda moment: moment.dt.hour,
+    "minute": lambda moment: moment.dt.minute,
+    "minute_of_day": lambda moment: moment.dt.hour * 60 + moment.dt.minute,
+}
+FLOORS = {"minute": "min", "hour": "h", "day": "D"}
+
+
+class RowFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turns raw rows into the pipeline's features, each row by itself; nothing is learned.
+
+    Args:
+        plan: The layers as in ``layers.json`` (``columns``, ``datetime``, ``lookups``, ``features``).
+        tables: One frame per lookup, its key columns unique together.
+    """
+
+    def __init__(self, plan: dict[str, Any], tables: tuple[pd.DataFrame, ...] = ()) -> None:
+        self.plan = plan
+        self.tables = tables
+
+    def fit(self, frame: pd.DataFrame, y: object = None) -> "RowFeatures":  # noqa: ARG002 - sklearn's shape
+        """Learns nothing."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Returns one row per row, same order and index, with the plan's features as columns."""
+        raw = {
+            column["name"]: as_type(_column(frame, column["name"]), column["type"])
+            for column in self.plan["columns"]
+        }
+        made = dict(raw)
+        for name, parts in self.plan["datetime"].items():
+            made |= {f"{name}.{part}": PARTS[part](raw[name]).astype("float64") for part in parts}
+        for number, lookup in enumerate(self.plan["lookups"]):
+            made |= self._look_up(number, lookup, raw)
+        features = {name: made[name].to_numpy() for name in self.plan["features"]}
+        return pd.DataFrame(features, index=frame.index, columns=list(features))
+
+    def get_feature_names_out(self, names: object = None) -> Any:  # noqa: ARG002 - sklearn's shape
+        """The plan's features."""
+        return np.asarray(self.plan["features"], dtype=object)
+
+    def find(self, number: int, frame: pd.DataFrame) -> Any:
+        """Where each row's keys are in lookup table ``number``; -1 where nowhere."""
+        return self._find(number, self.plan["lookups"][number], frame)
+
+    def _find(self, number: int, lookup: dict[str, Any], raw: Any) -> Any:
+        keys = [as_key(_column(raw, key["left"]), key) for key in lookup["keys"]]
+        index = self._index(number)
+        wanted = pd.Index(keys[0]) if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
+        return index.get_indexer(wanted)
+
+    def _index(self, number: int) -> Any:
+        cache = self.__dict__.setdefault("_indexes", {})
+        if number not in cache:
+            table = self.tables[number]
+            keys = [as_key(table[key["right"]], key) for key in self.plan["lookups"][number]["keys"]]
+            cache[number] = pd.Index(keys[0]) if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
+        return cache[number]
+
+    def _look_up(self, number: int, lookup: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+        positions = self._find(number, lookup, raw)
+        found = positions >= 0
+        made = {}
+        for column in lookup["columns"]:
+            values = as_type(self.tables[number][column["name"]], column["type"]).to_numpy()
+            taken = values[np.where(found, positions, 0)] if len(values) else np.full(len(found), np.nan)
+            made[lookup["prefix"] + column["name"]] = pd.Series(taken).where(found, np.nan)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_indexes"}
+
+
+def as_type(values: Any, kind: str) -> Any:
+    """One raw column as its layer type: float64, text (object), or datetime64[ns] without a zone (UTC)."""
+    if kind == "datetime":
+        moments = pd.to_datetime(values, format="ISO8601")
+        if moments.dt.tz is not None:
+            moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
+        return moments.astype("datetime64[ns]")
+    if kind == "category":
+        text = values.astype(object)
+        missing = text.isna()
+        return text.where(missing, text.map(str)).where(~missing, np.nan).astype(object)
+    if values.dtype == object:  # numbers with None among them
+        return pd.to_numeric(values.map(_as_number)).astype("float64")
+    return pd.to_numeric(values).astype("float64")
+
+
+def as_key(values: Any, key: dict[str, Any]) -> Any:
+    """A column as it is compared in a lookup: its type, and its floor if it is a moment."""
+    typed = as_type(values, key["type"])
+    return typed.dt.floor(FLOORS[key["floor"]]) if key.get("floor") else typed
+
+
+def _as_number(value: object) -> object:
+    return float(value) if isinstance(value, (bool, np.bool_)) else value
+
+
+def _column(frame: Any, name: str) -> Any:
+    """A column, or a missing value per row where an optional one was not sent."""
+    if name in frame:
+        return frame[name].reset_index(drop=True)
+    return pd.Series(np.nan, index=range(len(frame)), dtype=object)
+
+
+class LayeredModel(PythonModel):
+    """Data, features, scoring, evaluation: one after the other."""
+
+    def load_context(self, context: Any) -> None:
+        """Opens the parts."""
+        folder = Path(context.artifacts["parts"])
+        self.plan = json.loads((folder / "layers.json").read_text("utf-8"))
+        tables = tuple(pd.read_parquet(folder / lookup["file"]) for lookup in self.plan["lookups"])
+        self.rows = RowFeatures(self.plan, tables)
+        self.pipeline = load_pipeline(folder, self.plan["serialization"])
+
+    def predict(
+        self,
+        context: Any,  # noqa: ARG002 - MLflow passes it
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> Any:
+        """Answers every row.
+
+        Args:
+            context: Unused; MLflow passes it.
+            model_input: Raw rows.
+            params: ``output``: ``answer`` (one label or number per row), ``probability`` (one column per
+                class) or ``full`` (both).
+        """
+        output = (params or {}).get("output") or self.plan["output"]
+        if output not in OUTPUTS:
+            raise MlflowException.invalid_parameter_value(
+                f"output must be one of {', '.join(OUTPUTS)}, not {str(output)[:40]!r}."
+            )
+        features = self.rows.transform(model_input)
+        if output == "answer":
+            return self.pipeline.predict(features)
+        return self._predict_wide(features, output, model_input.index)
+
+    def _predict_wide(self, features: pd.DataFrame, output: str, index: pd.Index) -> pd.DataFrame:
+        if output == "probability" and not self.plan["has_probability"]:
+            raise MlflowException.invalid_parameter_value("This model gives answers without probabilities.")
+        columns = {} if output == "probability" else {"answer": self.pipeline.predict(features)}
+        if self.plan["has_probability"]:
+            prefix = "" if output == "probability" else "probability_"
+            names = [f"{prefix}{label}" for label in self.plan["classes"]]
+            columns |= dict(zip(names, self.pipeline.predict_proba(features).T, strict=True))
+        return pd.DataFrame(columns, index=index)
+
+
+def load_pipeline(folder: Path, serialization: str) -> Any:
+    """Opens the fitted columns and estimator."""
+    if serialization == "cloudpickle":
+        import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - only where skops could not store the estimator
+
+        return cloudpickle.loads((folder / "pipeline.pkl").read_bytes())
+    from skops.io import get_untrusted_types, load  # noqa: PLC0415 - not needed in training
+
+    file = folder / "pipeline.skops"
+    types = get_untrusted_types(file=file)
+    refused = [name for name in types if not name.startswith(TRUSTED)]
+    if refused:
+        raise MlflowException.invalid_parameter_value(
+            f"pipeline.skops holds types from outside scikit-learn, NumPy and SciPy: {', '.join(refused)}."
+        )
+    return load(file, trusted=types)
+
+
+set_model(LayeredModel())

@@ -1,0 +1,162 @@
+"""Writes a fitted model as an MLflow artifact that opens anywhere: layers file, pipeline, tables, signature.
+
+Nothing in it names this machine, and nothing of Greenroom's is needed to open it.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from .fitting import has_probability
+from .result import TrainingPlan
+
+if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
+
+__all__ = ["LAYERS_FILE", "Package", "write_package"]
+
+LAYERS_FILE: Final = Path(__file__).parent / "artifact" / "layers.py"
+EXAMPLE_ROWS: Final = 5
+REQUIRED: Final = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+_TRUSTED: Final = ("sklearn.", "numpy.", "scipy.")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A written artifact.
+
+    Attributes:
+        folder: Where it is.
+        model: MLflow's description of it (``MLmodel``).
+        serialization: ``skops``, or ``cloudpickle`` where skops cannot store the estimator.
+        warning: What a person should know about it; may be empty.
+    """
+
+    folder: Path
+    model: "Model"
+    serialization: str
+    warning: str
+
+
+def write_package(folder: Path, plan: TrainingPlan, pipeline: Any, *, model_id: str, run_id: str) -> Package:
+    """Writes the artifact into a folder that does not exist yet; the ids are MLflow's, noted in it."""
+    import mlflow.pyfunc  # noqa: PLC0415 - slow import
+    from mlflow.models import Model  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = Path(scratch) / "parts"
+        parts.mkdir()
+        serialization, warning = _write_pipeline(parts, pipeline)
+        _write_layers(parts, plan, serialization, sure=has_probability(pipeline))
+        model = Model(model_uuid=model_id, model_id=model_id, run_id=run_id)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(LAYERS_FILE),
+            artifacts={"parts": str(parts)},
+            mlflow_model=model,
+            signature=_make_signature(plan),
+            input_example=_pick_example(plan),
+            pip_requirements=_list_requirements(pipeline, serialization),
+        )
+    _clean(folder, model)
+    return Package(folder, model, serialization, warning)
+
+
+def _write_pipeline(parts: Path, pipeline: Any) -> tuple[str, str]:
+    """As skops if scikit-learn, NumPy and SciPy types suffice, else as a pickle, with a warning."""
+    import skops.io  # noqa: PLC0415 - slow import
+    from skops.io.exceptions import UnsupportedTypeException  # noqa: PLC0415
+
+    try:
+        content = skops.io.dumps(pipeline)
+        foreign = [
+            name for name in skops.io.get_untrusted_types(data=content) if not name.startswith(_TRUSTED)
+        ]
+    except (UnsupportedTypeException, TypeError, NotImplementedError) as error:
+        foreign = [str(error)]
+    if not foreign:
+        (parts / "pipeline.skops").write_bytes(content)
+        return "skops", ""
+    import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - rarely needed
+
+    (parts / "pipeline.pkl").write_bytes(cloudpickle.dumps(pipeline))
+    estimator = type(pipeline.named_steps["model"]).__name__
+    return "cloudpickle", (
+        f"{estimator} cannot be stored without a pickle ({foreign[0]}): the model runs its author's code "
+        "when it is opened, so promoting it needs a person's approval."
+    )
+
+
+def _write_layers(parts: Path, plan: TrainingPlan, serialization: str, *, sure: bool) -> None:
+    layers = {
+        **plan.features.layers,
+        "format": 1,
+        "task": plan.target.task,
+        "target": plan.target.name,
+        "classes": list(plan.target.classes),
+        "output": plan.job.spec.model.output,
+        "has_probability": sure and plan.target.task != "regression",
+        "serialization": serialization,
+    }
+    (parts / "layers.json").write_text(json.dumps(layers, indent=1, ensure_ascii=False), "utf-8")
+    for lookup, table in zip(layers["lookups"], plan.features.tables, strict=True):
+        table.to_parquet(parts / lookup["file"], index=False)
+
+
+def _make_signature(plan: TrainingPlan) -> "ModelSignature":
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - slow import
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
+
+    kinds = {"number": "double", "category": "string", "datetime": "datetime", "boolean": "boolean"}
+    inputs = Schema(
+        [ColSpec(kinds[column.type], column.name, required=column.required) for column in plan.features.raw]
+    )
+    params = ParamSchema([ParamSpec("output", "string", plan.job.spec.model.output)])
+    return ModelSignature(inputs=inputs, outputs=_make_outputs(plan), params=params)
+
+
+def _make_outputs(plan: TrainingPlan) -> Any:
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415 - slow import
+
+    classes = plan.target.classes
+    kind = (
+        "double" if not classes else {"i": "long", "b": "boolean"}.get(plan.target.truth.dtype.kind, "string")
+    )
+    output = plan.job.spec.model.output
+    if output == "answer" or not classes:
+        return Schema([ColSpec(kind)])
+    prefix = "" if output == "probability" else "probability_"
+    columns = [] if output == "probability" else [ColSpec(kind, "answer")]
+    return Schema([*columns, *(ColSpec("double", f"{prefix}{label}") for label in classes)])
+
+
+def _pick_example(plan: TrainingPlan) -> pd.DataFrame:
+    """The first training rows, complete ones if there are any."""
+    rows = plan.rows.iloc[plan.split.train]
+    complete = rows.dropna()
+    return (complete if len(complete) >= EXAMPLE_ROWS else rows).head(EXAMPLE_ROWS).reset_index(drop=True)
+
+
+def _list_requirements(pipeline: Any, serialization: str) -> list[str]:
+    """Exact versions of what the layers file imports, and of a third party's estimator."""
+    names = set(REQUIRED)
+    package = type(pipeline.named_steps["model"]).__module__.partition(".")[0]
+    names.update(metadata.packages_distributions().get(package, [])[:1] if package != "sklearn" else [])
+    if serialization == "cloudpickle":
+        names.add("cloudpickle")
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
+
+
+def _clean(folder: Path, model: "Model") -> None:
+    """Takes this machine's paths out of ``MLmodel``."""
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = LAYERS_FILE.name
+    for name, artifact in flavor["artifacts"].items():
+        artifact["uri"] = f"artifacts/{name}"
+    model.artifact_path = None
+    model.save(str(folder / "MLmodel"))

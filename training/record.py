@@ -1,0 +1,179 @@
+"""What of a training is written down: params, tags, and the files that become the run's artifacts."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from registry import EvaluationRows, Tag, get_user_name
+
+from .columns import infer_type
+from .plots import draw_plots
+from .provenance import list_versions, read_commit
+from .result import Fitted, Outcome, TrainingPlan
+from .tracking import DatasetRecord
+
+__all__ = [
+    "flatten_job",
+    "list_tags",
+    "make_dataset_record",
+    "write_evaluation_rows",
+    "write_job",
+    "write_pictures",
+]
+
+ROWS_PATH: Final = "evaluation/rows.parquet"
+GROUP: Final = "greenroom.group"
+PREDICTION: Final = "greenroom.prediction"
+PROBABILITY: Final = "greenroom.probability."
+
+_MLFLOW_TYPES: Final = {
+    "number": "double",
+    "category": "string",
+    "datetime": "datetime",
+    "boolean": "boolean",
+}
+_SOURCE_TYPES: Final = {"files": "local", "s3": "s3", "sql": "sql", "python": "code", "memory": "code"}
+
+
+def list_tags(plan: TrainingPlan) -> dict[str, str]:
+    """Tags of the run from its first moment: who, from which code, on which libraries."""
+    job = plan.job
+    tags = {
+        Tag.KIND: "training",
+        "greenroom.model": job.name,
+        "mlflow.user": get_user_name(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": job.path.name if job.path else "Job.from_frame",
+    }
+    tags |= {f"greenroom.env.{name}": version for name, version in list_versions().items()}
+    commit = read_commit(job.folder)
+    if commit is not None:
+        tags |= {"mlflow.source.git.commit": commit.sha, "mlflow.source.git.branch": commit.branch}
+        tags |= {"greenroom.git_dirty": str(commit.dirty).lower()}
+    if plan.warnings:
+        tags["greenroom.warnings"] = " ".join(plan.warnings)
+    return tags
+
+
+def flatten_job(plan: TrainingPlan, fitted: Fitted) -> dict[str, object]:
+    """The job as params: ``section.key``, with what a search chose under ``model.params``."""
+    content = json.loads(plan.job.spec.model_dump_json(exclude_none=True))
+    flat = dict(_flatten(content, ""))
+    flat |= {f"model.params.{name}": value for name, value in fitted.params.items()}
+    flat |= {
+        "data.rows": len(plan.dataset.frame),
+        "data.rows_without_target": plan.dataset.dropped,
+        "split.rows_train": len(plan.split.train),
+        "split.rows_evaluate": len(plan.split.evaluate),
+        "task": plan.target.task,
+    }
+    return flat
+
+
+def make_dataset_record(plan: TrainingPlan, sha256: str) -> DatasetRecord:
+    """The data set as MLflow shows it beside the run."""
+    frame, dataset = plan.dataset.frame, plan.dataset
+    columns = tuple(
+        (str(name), _MLFLOW_TYPES[infer_type(frame[name])], not frame[name].isna().any())
+        for name in frame.columns
+    )
+    name = dataset.text.rstrip("/").rpartition("/")[2] or dataset.text
+    return DatasetRecord(name[:100], sha256, dataset.text, _SOURCE_TYPES[dataset.kind], columns, len(frame))
+
+
+def write_job(plan: TrainingPlan, fitted: Fitted, folder: Path) -> None:
+    """The job as it ran, overrides and search included: ``job.json``, and ``job.toml`` for train-model."""
+    content = json.loads(plan.job.spec.model_dump_json(exclude_none=True))
+    content["model"]["params"] |= fitted.params
+    (folder / "job.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), "utf-8")
+    (folder / "job.toml").write_text(_to_toml(content), "utf-8")
+    (folder / "environment.json").write_text(json.dumps(list_versions(), indent=2), "utf-8")
+
+
+def write_evaluation_rows(plan: TrainingPlan, outcome: Outcome, folder: Path) -> EvaluationRows:
+    """Writes the held-out rows with truth and answers as Parquet, and says what they are."""
+    frame = plan.rows.iloc[plan.split.evaluate].reset_index(drop=True)
+    frame[plan.target.name] = outcome.truth
+    if plan.split.groups is not None:
+        frame[GROUP] = plan.split.groups.iloc[plan.split.evaluate].to_numpy()
+    frame[PREDICTION] = outcome.answers
+    if outcome.probabilities is not None:
+        for number, label in enumerate(outcome.classes):
+            frame[f"{PROBABILITY}{label}"] = outcome.probabilities[:, number]
+    kept = frame.iloc[_choose_rows(plan, len(frame))].reset_index(drop=True)
+    path = folder / ROWS_PATH
+    path.parent.mkdir(parents=True)
+    kept.to_parquet(path, index=False)
+    return EvaluationRows(
+        path=ROWS_PATH,
+        target=plan.target.name,
+        task=plan.target.task,
+        group=GROUP if plan.split.groups is not None else None,
+        features=tuple(column.name for column in plan.features.raw),
+        classes=plan.target.classes,
+        rows=len(kept),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def write_pictures(outcome: Outcome, importance: pd.DataFrame | None, folder: Path) -> None:
+    """``plots/*.png``."""
+    plots = folder / "plots"
+    plots.mkdir(parents=True)
+    for name, figure in draw_plots(outcome, importance):
+        figure.savefig(plots / f"{name}.png", pil_kwargs={"compress_level": 1})
+
+
+def _choose_rows(plan: TrainingPlan, rows: int) -> Any:
+    """Positions to keep: all, or a seeded choice of whole groups (of rows, without groups) up to the cap."""
+    limit = plan.job.spec.evaluation.max_rows
+    if rows <= limit:
+        return np.arange(rows)
+    generator = np.random.default_rng(plan.job.spec.job.seed)
+    if plan.split.groups is None:
+        return np.sort(generator.permutation(rows)[:limit])
+    codes, names = pd.factorize(plan.split.groups.iloc[plan.split.evaluate])
+    sizes = np.bincount(codes)
+    order = generator.permutation(len(names))
+    fitting = order[np.cumsum(sizes[order]) <= limit]
+    kept = fitting if len(fitting) else order[:1]
+    return np.flatnonzero(np.isin(codes, kept))
+
+
+def _flatten(content: Mapping[str, Any], prefix: str) -> list[tuple[str, object]]:
+    lines: list[tuple[str, object]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            lines += _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            lines.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False)))
+        else:
+            lines.append((f"{prefix}{key}", value))
+    return lines
+
+
+def _to_toml(content: Mapping[str, Any]) -> str:
+    """TOML with one table per section; deeper values inline, which TOML allows everywhere."""
+    lines = []
+    for section, keys in content.items():
+        lines.append(f"[{section}]")
+        lines += [f"{_to_key(key)} = {_to_value(value)}" for key, value in keys.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _to_key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _to_value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_to_key(key)} = {_to_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_to_value(inner) for inner in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

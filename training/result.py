@@ -1,0 +1,121 @@
+"""What a training hands on: what it is about to do, and what came out."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from registry import TaskKind
+
+    from .dataset import Dataset, Target
+    from .features import FeaturePlan
+    from .job import Job
+    from .split import Split
+
+__all__ = ["Fitted", "Outcome", "Trained", "TrainingPlan", "TrainingResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """A job whose data was read and found good. Nothing was written yet.
+
+    Attributes:
+        job: The job.
+        dataset: The rows as read.
+        target: The answers.
+        features: What the model looks at.
+        rows: The raw feature columns, typed.
+        split: Which rows are learned from and which are held out.
+        warnings: Sentences a person should read before trusting the model.
+        durations_s: Seconds per step so far.
+    """
+
+    job: "Job"
+    dataset: "Dataset"
+    target: "Target"
+    features: "FeaturePlan"
+    rows: "pd.DataFrame" = field(repr=False)
+    split: "Split"
+    warnings: tuple[str, ...] = ()
+    durations_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted model in memory.
+
+    Attributes:
+        pipeline: From the row layer's features to answers: ``columns``, then ``model``.
+        params: The parameters a search chose; empty without one.
+    """
+
+    pipeline: Any
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Truth and answers of the held-out rows.
+
+    Attributes:
+        task: What kind of answers.
+        classes: Labels, sorted; the last one of two is the positive class. Empty for regression.
+        truth: Shape (rows,).
+        answers: Shape (rows,).
+        probabilities: Shape (rows, classes); None if the estimator gives none.
+    """
+
+    task: "TaskKind"
+    classes: tuple[Any, ...]
+    truth: "NDArray[Any]"
+    answers: "NDArray[Any]"
+    probabilities: "NDArray[np.float64] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A fitted model with its judgement.
+
+    Attributes:
+        fitted: The model.
+        outcome: Its answers on the held-out rows.
+        features: The held-out rows after the row layer.
+        metrics: Quality, by name.
+    """
+
+    fitted: Fitted
+    outcome: Outcome
+    features: "pd.DataFrame" = field(repr=False)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished training: a run and a candidate version.
+
+    Attributes:
+        model: The registered model's name.
+        version: The new version, as MLflow counts.
+        run_id: The run.
+        experiment_id: Its experiment.
+        metrics: Quality on the held-out rows, by name, each in its own unit.
+        warnings: Sentences a person should read before trusting the model.
+        link: The run's page in the MLflow UI; a path after ``#`` where there is no server to name.
+        task: ``binary``, ``multiclass`` or ``regression``.
+        pipeline: The fitted scikit-learn pipeline, raw rows in: ``rows``, ``columns``, ``model``.
+        durations_s: Seconds per step.
+    """
+
+    model: str
+    version: str
+    run_id: str
+    experiment_id: str
+    metrics: dict[str, float]
+    warnings: tuple[str, ...]
+    link: str
+    task: "TaskKind"
+    pipeline: Any = field(repr=False)
+    durations_s: dict[str, float] = field(repr=False)

@@ -1,0 +1,132 @@
+"""The course of a training: read and check, fit, judge, write down, register.
+
+Everything that the data or the job can be refused for is found before a run exists. A version is registered
+last, when its run is FINISHED and all its files are stored.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from registry import Settings, compute_table_digest, read_settings
+
+from .dataset import make_target, read_rows
+from .estimator import import_estimator
+from .features import plan_features
+from .fitting import answer, fit_pipeline, make_features, make_pipeline
+from .job import Job
+from .metrics import measure
+from .progress import Progress, SilentProgress
+from .provenance import Stopwatch
+from .result import Fitted, Trained, TrainingPlan, TrainingResult
+from .search import OpenTrial, check_search, search
+from .split import make_split
+from .suspects import SAMPLE_ROWS, find_suspects
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["plan_training", "train"]
+
+WORKERS: Final = 2
+"""Threads beside the main one: one hashes the data while the model is fitted, one draws."""
+
+
+def plan_training(job: Job, progress: Progress | None = None) -> TrainingPlan:
+    """Reads and checks everything; writes nothing.
+
+    Raises:
+        UsageError: The job is written wrongly.
+        DataError: The data cannot be used as asked.
+        AccessDeniedError: A secret is wrong, or a bucket does not exist.
+        UnreachableError: A data source gives no answer.
+    """
+    from sklearn.base import is_classifier  # noqa: PLC0415 - slow import
+
+    watch, progress = Stopwatch(), progress or SilentProgress()
+    progress.step("Reading the data")
+    import_estimator(job.spec.model.estimator)
+    with watch.time("read"):
+        dataset = read_rows(job)
+    progress.step("Checking it")
+    with watch.time("check"):
+        features, rows = plan_features(job, dataset)
+        estimator = make_pipeline(job.spec, features).named_steps["model"]
+        target = make_target(job, dataset, is_classifier=is_classifier(estimator))
+        split = make_split(job.spec, dataset, target)
+        plan = TrainingPlan(job, dataset, target, features, rows, split, durations_s=watch.durations_s)
+        check_search(plan)
+        plan = replace(plan, warnings=_find_suspects(plan))
+    for warning in plan.warnings:
+        progress.warn(warning)
+    return plan
+
+
+def train(job: Job, *, settings: Settings | None = None, progress: Progress | None = None) -> TrainingResult:
+    """Trains the job and registers the result as a candidate version.
+
+    Args:
+        job: From :func:`read_job` or :meth:`Job.from_frame`.
+        settings: Where MLflow is; read from the environment if None.
+        progress: Is told what happens; nothing if None.
+
+    Raises:
+        UsageError: The job is written wrongly.
+        DataError: The data cannot be used as asked.
+        AccessDeniedError: A secret is wrong, or a bucket does not exist.
+        UnreachableError: A data source or MLflow gives no answer.
+    """
+    progress = progress or SilentProgress()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            return _train(plan_training(job, progress), settings or read_settings(), progress, pool)
+        finally:
+            progress.close()
+
+
+def _train(
+    plan: TrainingPlan, settings: Settings, progress: Progress, pool: ThreadPoolExecutor
+) -> TrainingResult:
+    from .recording import list_tags, record_training, register_training  # noqa: PLC0415 - imports mlflow
+    from .tracking import Tracker  # noqa: PLC0415 - imports mlflow
+
+    digest = pool.submit(compute_table_digest, plan.dataset.frame)
+    tracker, watch = Tracker(settings), Stopwatch(plan.durations_s)
+    with tracker.open_run(plan.job.experiment, list_tags(plan)) as run:
+        progress.step("Fitting")
+        with watch.time("fit"):
+            learn = make_features(plan, plan.rows.iloc[plan.split.train])
+            fitted = _fit(plan, learn, partial(tracker.open_trial, run), progress)
+        progress.step("Judging")
+        with watch.time("evaluate"):
+            judge = make_features(plan, plan.rows.iloc[plan.split.evaluate])
+            truth = plan.target.truth.iloc[plan.split.evaluate].to_numpy()
+            outcome = answer(fitted.pipeline, judge, truth, plan)
+        progress.step("Writing it down")
+        with watch.time("record"):
+            metrics = measure(outcome)
+            warning = record_training(
+                run, plan, Trained(fitted, outcome, judge, metrics), digest.result, pool
+            )
+            if warning:
+                progress.warn(warning)
+                plan = replace(plan, warnings=(*plan.warnings, warning))
+    return register_training(tracker, run, plan, Trained(fitted, outcome, judge, metrics), digest.result())
+
+
+def _fit(plan: TrainingPlan, features: "pd.DataFrame", open_trial: OpenTrial, progress: Progress) -> Fitted:
+    best = search(plan, features, open_trial, progress)
+    params = best.params if best else {}
+    pipeline = make_pipeline(plan.job.spec, plan.features, **params)
+    truth = plan.target.truth.iloc[plan.split.train].to_numpy()
+    return Fitted(fit_pipeline(pipeline, features, truth), params)
+
+
+def _find_suspects(plan: TrainingPlan) -> tuple[str, ...]:
+    """On a seeded sample of the training rows."""
+    chosen = np.random.default_rng(plan.job.spec.job.seed).permutation(plan.split.train)[:SAMPLE_ROWS]
+    target = replace(plan.target, truth=plan.target.truth.iloc[chosen])
+    return tuple(find_suspects(make_features(plan, plan.rows.iloc[chosen]), target))
