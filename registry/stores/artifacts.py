@@ -11,7 +11,7 @@ from pathlib import Path
 from registry.errors import ArtifactError, NotFoundError
 from registry.store import ModelVersion, Run
 
-from .files import Files, check_sizes
+from .files import Files, check_path, check_sizes
 from .parsing import find_model_id
 
 __all__ = ["ArtifactReader"]
@@ -52,7 +52,8 @@ class ArtifactReader(ABC):
 
     def download_run_file(self, run_id: str, path: str, folder: str) -> str:
         """See :class:`~registry.RegistryStore`."""
-        return str(self._open_files(self.get_run(run_id).artifact_uri).fetch_one(path, Path(folder)))
+        files = self._open_files(self.get_run(run_id).artifact_uri)
+        return str(files.fetch_one(check_path(path), Path(folder)))
 
     def upload(self, run_id: str, folder: str) -> None:
         """See :class:`~registry.RegistryStore`."""

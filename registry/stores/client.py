@@ -13,7 +13,14 @@ from .artifacts import ArtifactReader
 from .files import Files, LocalFiles, find_local_folder
 from .library_files import LibraryFiles
 from .parsing import find_model_id
-from .rules import check_metrics, check_param, repeat_unique_race, settle_name, settle_param, turn_pages
+from .rules import (
+    check_metrics,
+    check_param,
+    repeat_unique_race,
+    settle_name,
+    settle_param,
+    turn_pages,
+)
 from .translation import translating
 
 if TYPE_CHECKING:

@@ -44,13 +44,12 @@ class LibraryFiles:
         """See :class:`~registry.stores.files.Files`."""
         target = place_file(folder, check_path(path))
         with self._reading():
-            found = {
-                item.path: item.file_size for item in self._repository.list_artifacts(posixpath.dirname(path))
-            }
+            near = self._repository.list_artifacts(posixpath.dirname(path) or None)
+            found = {item.path: item.file_size or 0 for item in near if not item.is_dir}
             if path not in found:
                 raise NotFoundError(f"There is no artifact file {path} in {self._uri}.")
             self._repository.download_artifacts(path, str(folder))
-        check_sizes(folder, {path: found[path] or 0})
+        check_sizes(folder, {path: found[path]})
         return target
 
     def send_all(self, folder: Path) -> None:

@@ -41,6 +41,7 @@ class MemoryStore(ArtifactReader):
         self._lock = threading.RLock()
         self._artifacts = artifacts
         self._clock = clock or SystemClock()
+        self._last_ms = 0
         self._user = user
         self._uri = uri
         self._models: dict[str, RegisteredModel] = {}
@@ -324,7 +325,9 @@ class MemoryStore(ArtifactReader):
         return run
 
     def _get_now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
+        """Never the same twice, as a creation time tells two things of one name apart."""
+        self._last_ms = max(int(self._clock.now().timestamp() * 1000), self._last_ms + 1)
+        return self._last_ms
 
 
 def _put(pairs: Mapping[str, str], key: str, value: str) -> Mapping[str, str]:

@@ -15,12 +15,18 @@ from .library_files import LibraryFiles
 from .parsing import build_pairs, parse_experiment, parse_model, parse_run, parse_version
 from .proxied_files import ProxiedFiles, find_proxied_path
 from .rest_http import Call, HttpDoor
-from .rules import check_metrics, check_param, repeat_unique_race, settle_name, settle_param, turn_pages
+from .rules import (
+    check_metrics,
+    check_param,
+    repeat_unique_race,
+    settle_name,
+    settle_param,
+    turn_pages,
+)
 
 __all__ = ["RestStore"]
 
 _API: Final = "/api/2.0/mlflow"
-_PAGE: Final = "200"
 
 
 class RestStore(ArtifactReader):
@@ -32,6 +38,7 @@ class RestStore(ArtifactReader):
         access: Credentials and TLS; none if None.
         timeout_s: How long one call may take, repetitions included.
         clock: Tells when a run started and ended.
+        page_size: How many models or versions to ask for at once.
     """
 
     def __init__(
@@ -42,10 +49,12 @@ class RestStore(ArtifactReader):
         access: Access | None = None,
         timeout_s: float = 10.0,
         clock: Clock | None = None,
+        page_size: int = 200,
     ) -> None:
         access = access or Access()
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
+        self._page_size = page_size
         self._tracking = HttpDoor(tracking_uri, access, timeout_s)
         self._registry = self._tracking
         if registry_uri is not None and registry_uri != tracking_uri:
@@ -287,7 +296,11 @@ class RestStore(ArtifactReader):
     ) -> Iterator[dict[str, Any]]:
         token = ""
         while True:
-            page = {**(query or {}), "max_results": _PAGE, **({"page_token": token} if token else {})}
+            page = {
+                **(query or {}),
+                "max_results": str(self._page_size),
+                **({"page_token": token} if token else {}),
+            }
             document = self._get(self._registry, route, deed, **page)
             yield from document.get(key, ())
             token = document.get("next_page_token", "")

@@ -279,11 +279,16 @@ class _Pool:
     """Connections to one server that are kept open between calls."""
 
     def __init__(self, scheme: str, host: str, port: int | None, access: Access) -> None:
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._host = host
         self._port = port
         self._context = _build_tls(access) if scheme == "https" else None
-        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        """A store that nobody closed leaves no socket behind."""
+        for _, connection in self._idle:
+            connection.close()
 
     def take(self, timeout_s: float, *, is_fresh: bool) -> http.client.HTTPConnection:
         """One that is open and was used a moment ago, or a new one."""
