@@ -4,20 +4,24 @@ import configparser
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 __all__ = [
     "Access",
+    "ServerSettings",
     "Settings",
     "get_child_environment",
     "get_host",
     "get_user_name",
     "has_proxy",
+    "keep_variable",
     "limit_mlflow",
     "read_access",
+    "read_server_settings",
     "read_settings",
 ]
 
@@ -96,6 +100,31 @@ def get_child_environment(
     """
     inherited = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     return {key: value for key, value in {**defaults, **inherited}.items() if key not in without}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What stock ``mlflow server`` would take from the environment.
+
+    Attributes:
+        backend_store_uri: ``MLFLOW_BACKEND_STORE_URI``.
+        artifacts: ``MLFLOW_ARTIFACTS_DESTINATION``.
+        s3_endpoint_url: ``MLFLOW_S3_ENDPOINT_URL``; boto3 looks for ``AWS_ENDPOINT_URL`` itself.
+    """
+
+    backend_store_uri: str = DEFAULT_TRACKING_URI
+    artifacts: str = "mlartifacts"
+    s3_endpoint_url: str | None = None
+
+
+def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
+    """Reads a server's settings; an empty variable counts as unset."""
+    variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
+    return ServerSettings(
+        backend_store_uri=variables.get("MLFLOW_BACKEND_STORE_URI", DEFAULT_TRACKING_URI),
+        artifacts=variables.get("MLFLOW_ARTIFACTS_DESTINATION", "mlartifacts"),
+        s3_endpoint_url=variables.get("MLFLOW_S3_ENDPOINT_URL"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +208,15 @@ def set_defaults(defaults: Mapping[str, str]) -> None:
     for key, value in defaults.items():
         if not os.environ.get(key):
             os.environ[key] = value
+
+
+@contextmanager
+def keep_variable(name: str) -> Iterator[None]:
+    """Gives a variable of this process its value back after a library inside the block wrote to it."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before

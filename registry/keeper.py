@@ -68,7 +68,7 @@ def start_kept(
         output: Where both its output streams go.
     """
     keeper = subprocess.Popen(  # noqa: S603 - the command is the caller's own
-        [sys.executable, "-m", "registry.keeper", *command],
+        [sys.executable, "-P", "-m", "registry.keeper", *command],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,

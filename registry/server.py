@@ -4,17 +4,20 @@ import http.client
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .artifact_root import check_artifact_root
+from .console import say
 from .environment import get_child_environment
-from .errors import GreenroomError, UnreachableError
+from .errors import GreenroomError, UnreachableError, UsageError
 from .keeper import KeptProcess, start_kept
+from .stores.database import check_database, is_database
 
-__all__ = ["Server", "find_free_port", "start_server"]
+__all__ = ["Server", "find_free_port", "keep_running", "start_server"]
 
 SERVER_ENVIRONMENT: Final = {
     "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20",
@@ -25,7 +28,11 @@ SERVER_ENVIRONMENT: Final = {
 """Measured: MLflow's default pool lost 14 to 19 of 40 concurrent writes; job execution costs 8 processes."""
 
 READY_TIMEOUT_S: Final = 120.0
-"""A first start imports MLflow twice and creates the tables: 6 to 10 s, much more on a busy machine."""
+"""A start imports MLflow twice and creates the tables: 6 to 10 s, much more on a busy machine."""
+
+DATABASE_TIMEOUT_S: Final = 10.0
+HOUSEKEEPING_S: Final = 1.0
+WORDS_LENGTH: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,12 @@ def start_server(
 ) -> Iterator[Server]:
     """Runs ``mlflow server`` until the context ends; then none of its processes is left.
 
+    Settings that the user's environment already has are left alone.
+
     Args:
         host: Interface to bind.
         port: Port to bind; 0 takes a free one.
-        backend_store_uri: Where MLflow keeps runs and models.
+        backend_store_uri: Database where MLflow keeps runs and models.
         artifacts: Folder or URI where the server keeps the files it hands out itself.
         workers: Server processes; one is enough locally.
         allowed_hosts: Host names under which others reach it, comma-separated.
@@ -67,11 +76,18 @@ def start_server(
         log: File that receives the server's own words; standard error if None.
 
     Raises:
+        UsageError: The backend is no database.
+        AccessDeniedError: A secret is wrong or missing, or the bucket does not exist.
+        UnreachableError: The database, S3 or the new server itself does not answer.
         GreenroomError: The port is taken, or the server ended while starting.
-        UnreachableError: It did not answer in time.
     """
+    folder = (folder or Path.cwd()).absolute()
     port = port or find_free_port(host)
     check_port(host, port)
+    backend_store_uri = _place_backend(backend_store_uri, folder)
+    check_database(backend_store_uri, DATABASE_TIMEOUT_S, variable="--backend-store-uri", may_create=True)
+    artifacts = _place_artifacts(artifacts, folder)
+    check_artifact_root(artifacts)
     command = build_command(
         host=host,
         port=port,
@@ -84,11 +100,40 @@ def start_server(
     env = get_child_environment(SERVER_ENVIRONMENT, without=("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"))
     with ExitStack() as stack:
         output = sys.stderr.fileno() if log is None else stack.enter_context(log.open("ab"))
-        process = start_kept(command, env=env, folder=folder or Path.cwd(), output=output)
+        process = start_kept(command, env=env, folder=folder, output=output)
         stack.callback(process.stop)
-        server = Server(uri=f"http://{_get_connect_host(host)}:{port}", process=process)
+        server = Server(uri=f"http://{_bracket(_get_connect_host(host))}:{port}", process=process)
         wait_until_ready(server, _get_connect_host(host), port, log)
         yield server
+
+
+def keep_running(server: Server, housekeeping: Callable[[], None] | None = None) -> None:
+    """Stays until interrupted; does the housekeeping about every second.
+
+    A GreenroomError of the housekeeping is told once and does not stop the server.
+
+    Args:
+        server: What runs.
+        housekeeping: Something short to do again and again.
+
+    Raises:
+        GreenroomError: The server ended by itself.
+    """
+    told = ""
+    while server.is_running():
+        try:
+            if housekeeping is not None:
+                housekeeping()
+                told = ""
+        except GreenroomError as error:
+            if str(error) != told:
+                told = str(error)
+                say(told)
+        time.sleep(HOUSEKEEPING_S)
+    raise GreenroomError(
+        f"mlflow server on {server.uri} ended by itself (exit code {server.process.poll()}).",
+        hint="Its own words are above.",
+    )
 
 
 def build_command(
@@ -102,9 +147,10 @@ def build_command(
     app_name: str | None,
 ) -> Sequence[str]:
     """The command line of stock ``mlflow server``."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
     command += ["--backend-store-uri", backend_store_uri, "--serve-artifacts"]
     command += ["--artifacts-destination", artifacts, "--workers", str(workers)]
+    command += ["--uvicorn-opts", "--log-level warning"]  # a line per request helps nobody
     if allowed_hosts:
         command += ["--allowed-hosts", allowed_hosts]
     if app_name:
@@ -114,7 +160,7 @@ def build_command(
 
 def find_free_port(host: str = "127.0.0.1") -> int:
     """A port nobody listens on at this moment."""
-    with socket.create_server((host, 0)) as probe:
+    with _bind(host, 0) as probe:
         return int(probe.getsockname()[1])
 
 
@@ -124,13 +170,11 @@ def check_port(host: str, port: int) -> None:
     Raises:
         GreenroomError: Somebody listens there, or the address is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=family):
-            return
-    except OSError as error:
+        _bind(host, port).close()
+    except (OSError, OverflowError) as error:
         raise GreenroomError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
             hint="Stop what runs there, or choose another port with --port.",
         ) from error
 
@@ -156,6 +200,26 @@ def wait_until_ready(server: Server, host: str, port: int, log: Path | None) -> 
         time.sleep(0.05)
 
 
+def _place_backend(uri: str, folder: Path) -> str:
+    """A relative SQLite path means the server's folder; MLflow's children may work elsewhere."""
+    if not is_database(uri):
+        raise UsageError(
+            f"{uri} is no database.",
+            hint="Write, for instance, sqlite:///mlflow.db or postgresql+psycopg://…",
+        )
+    scheme, _, path = uri.partition(":///")
+    is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":", "file:"))
+    return f"{scheme}:///{folder / path}" if is_relative else uri
+
+
+def _place_artifacts(uri: str, folder: Path) -> str:
+    return uri if ":" in uri else str(folder / uri)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
 def _is_healthy(host: str, port: int) -> bool:
     connection = http.client.HTTPConnection(host, port, timeout=5.0)
     try:
@@ -168,11 +232,15 @@ def _is_healthy(host: str, port: int) -> bool:
 
 
 def _get_connect_host(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - read, not bound
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - not bound
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _quote(log: Path | None) -> str:
     if log is None or not log.exists():
         return ""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return f" Last words: {lines[-1].strip()}" if lines else ""
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    return f" Its last words: {lines[-1][:WORDS_LENGTH]}" if lines else ""
