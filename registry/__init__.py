@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names for type checkers; a house test holds both lists equal
     from .access import open_ledger as open_ledger
     from .artifact import fetch_artifact as fetch_artifact
+    from .artifact_root import check_artifact_root as check_artifact_root
     from .clock import (
         Clock as Clock,
         FixedClock as FixedClock,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .environment import (
         Settings as Settings,
         get_user_name as get_user_name,
+        keep_variable as keep_variable,
         read_settings as read_settings,
         set_defaults as set_defaults,
     )
@@ -68,6 +70,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .policy import Policy as Policy, read_policy as read_policy
     from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
     from .reconciliation import reconcile as reconcile
+    from .server import Server as Server, keep_running as keep_running, start_server as start_server
     from .sources import (
         Source as Source,
         compute_table_digest as compute_table_digest,
@@ -84,6 +87,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         Run as Run,
     )
     from .stores import open_store as open_store
+    from .stores.memory import MemoryStore as MemoryStore
     from .stores.translation import translating as translating
     from .trust import check_trust as check_trust
     from .views import find_holder as find_holder, read_history as read_history, read_status as read_status
@@ -91,9 +95,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
 _ROOMS = {
     "access": ["open_ledger"],
     "artifact": ["fetch_artifact"],
+    "artifact_root": ["check_artifact_root"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "run_command", "say", "steps"],
-    "environment": ["Settings", "get_user_name", "read_settings", "set_defaults"],
+    "environment": ["Settings", "get_user_name", "keep_variable", "read_settings", "set_defaults"],
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",
@@ -120,6 +125,7 @@ _ROOMS = {
     "policy": ["Policy", "read_policy"],
     "promotion": ["Outcome", "PromotionRequest", "promote"],
     "reconciliation": ["reconcile"],
+    "server": ["Server", "keep_running", "start_server"],
     "sources": [
         "Source",
         "compute_table_digest",
@@ -131,6 +137,7 @@ _ROOMS = {
     "stores.translation": ["translating"],
     "store": ["Experiment", "ModelVersion", "RegisteredModel", "RegistryStore", "Run"],
     "stores": ["open_store"],
+    "stores.memory": ["MemoryStore"],
     "trust": ["check_trust"],
     "views": ["find_holder", "read_history", "read_status"],
 }

@@ -1,6 +1,7 @@
 """Starts stock ``mlflow server`` with settings that hold under load, and stops all of it again."""
 
 import http.client
+import os
 import socket
 import sys
 import time
@@ -168,13 +169,17 @@ def check_port(host: str, port: int) -> None:
     """Raises if the address cannot be bound.
 
     Raises:
+        UsageError: There is no such port.
         GreenroomError: Somebody listens there, or the address is not this machine's.
     """
     try:
         _bind(host, port).close()
-    except (OSError, OverflowError) as error:
+    except OverflowError as error:
+        raise UsageError(f"{port} is no port.", hint="Ports are 1 to 65535; 0 takes a free one.") from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise GreenroomError(
-            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
+            f"Cannot listen on {host}:{port}: {reason}.",
             hint="Stop what runs there, or choose another port with --port.",
         ) from error
 

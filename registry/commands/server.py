@@ -53,9 +53,8 @@ def _run(arguments: argparse.Namespace) -> Answer:
         ) as server,
     ):
         document["uri"] = server.uri
-        say(
-            f"MLflow is at {server.uri} (Ctrl-C stops it). For other commands: MLFLOW_TRACKING_URI={server.uri}"
-        )
+        say(f"MLflow is at {server.uri} (Ctrl-C stops it).")
+        say(f"For other commands: export MLFLOW_TRACKING_URI={server.uri}")
         keep_running(server)
     return Answer(document, "")
 

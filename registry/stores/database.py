@@ -10,7 +10,11 @@ from .address import parse_address
 __all__ = ["check_database", "is_database"]
 
 _SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mssql")
-_PACKAGES: Final = {"postgresql": 'pip install "greenroom[postgres]"'}
+_DRIVERS: Final = {
+    "postgresql": 'pip install "greenroom[postgres]" and write postgresql+psycopg://',
+    "mysql": "pip install pymysql and write mysql+pymysql://",
+    "mssql": "pip install pymssql and write mssql+pymssql://",
+}
 
 _DENIED_SIGNS: Final = ("password", "authentication", "Access denied", "no pg_hba.conf entry", "Login failed")
 _MISSING_SIGNS: Final = ("does not exist", "Unknown database")
@@ -59,9 +63,10 @@ def _check_file(uri: str, shown: str, hint: str, *, may_create: bool) -> None:
     if file.is_dir():
         raise StoreError(f"{shown} is a folder, not a database file.", hint=hint)
     if not file.exists() and not (may_create and file.parent.is_dir()):
-        what = "file" if file.parent.is_dir() else "folder"
+        if not file.parent.is_dir():
+            raise NotFoundError(f"There is no folder {file.parent} for {shown}.", hint=hint)
         raise NotFoundError(
-            f"There is no MLflow database at {shown} (no such {what}).",
+            f"There is no MLflow database at {shown}.",
             hint=f"{hint} Train a model here first, or start: greenroom server",
         )
 
@@ -85,12 +90,12 @@ def _word_driver(uri: str, shown: str, error: Exception) -> GreenroomError:
     family = parse_address(uri).scheme.partition("+")[0]
     return StoreError(
         f"{shown} needs a database driver that is not installed ({error}).",
-        hint=f"Install it, for instance: {_PACKAGES.get(family, 'see SQLAlchemy, Dialects')}",
+        hint=f"For instance: {_DRIVERS.get(family, 'pip install sqlalchemy')}",
     )
 
 
 def _word(shown: str, hint: str, message: str) -> GreenroomError:
-    line = (message.strip().splitlines() or [""])[-1].strip().rstrip(".")
+    line = (message.strip().splitlines() or [""])[-1].strip().rstrip(".?")
     if any(sign in message for sign in _DENIED_SIGNS):
         return AccessDeniedError(f"The database {shown} does not let you in: {line}.", hint=hint)
     if any(sign in message for sign in _MISSING_SIGNS):
