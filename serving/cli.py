@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from registry import (
     Answer,
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .live import Live
 
 __all__ = ["COMMAND", "main"]
+
+MAX_PORT: Final = 65535
 
 EPILOG = """\
 examples:
@@ -39,7 +41,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the registered model")
     parser.add_argument("--stage", default="production", help="staging or production (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--poll-interval-s",
         type=_positive,
@@ -130,6 +132,13 @@ class _Announcer:
                 "seq": served.target.seq if served else None,
             }
             print(json.dumps(document), flush=True)  # noqa: T201 - the answer, once the server is up
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PORT}")
+    return value
 
 
 def _positive(text: str) -> float:

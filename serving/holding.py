@@ -4,7 +4,7 @@ The only module here that asks the ground floor about stages. It writes nothing.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,10 +44,19 @@ class StageWatch:
 
     The row of the registered model shows aliases and the ledger's witness; the ledger itself is read when
     that row changes, and once a minute (a promoter may die between its entry and the alias).
+
+    Args:
+        connect: Opens MLflow, and returns the same store once that has worked.
+        model: The registered model's name.
+        stage: The stage.
+        template: Name of the ledger's experiment, with ``{model}``.
     """
 
-    def __init__(self, store: RegistryStore, model: str, stage: str) -> None:
-        self._store = store
+    def __init__(
+        self, connect: Callable[[], RegistryStore], model: str, stage: str, *, template: str
+    ) -> None:
+        self._template = template
+        self._connect = connect
         self._model = model
         self._stage = stage
         self._seen: tuple[Mapping[str, str], Mapping[str, str]] | None = None
@@ -63,7 +72,7 @@ class StageWatch:
             UnreachableError: No answer.
             StoreError: MLflow refused.
         """
-        row = self._store.get_model(self._model)
+        row = self._connect().get_model(self._model)
         seen = (dict(row.aliases), dict(row.tags))
         if seen != self._seen or time.monotonic() - self._looked_s > FULL_LOOK_S:
             self._seen = None  # a look that fails half-way leaves nothing to rest on
@@ -72,7 +81,7 @@ class StageWatch:
         return self._target
 
     def _read(self, row: RegisteredModel) -> Target | None:
-        holding = find_holder(self._store, self._model, self._stage)
+        holding = find_holder(self._connect(), self._model, self._stage, template=self._template)
         if holding is None:
             return None if Tag.LEDGER in row.tags else self._read_alias(row)
         return Target(
@@ -88,7 +97,7 @@ class StageWatch:
         number = row.aliases.get(self._stage)
         if number is None:
             return None
-        version = self._store.get_version(self._model, number)
+        version = self._connect().get_version(self._model, number)
         return Target(
             version=version.version, run_id=version.run_id, created_ms=version.created_ms, managed=False
         )

@@ -4,9 +4,10 @@ Nothing of an artifact runs before its manifest is what history says, or, where 
 the trust check has passed.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-from registry import RegistryStore, check_trust, fetch_artifact
+from registry import ArtifactError, GreenroomError, RegistryStore, check_trust, fetch_artifact
 
 from .cache import ModelCache, Pointer
 from .holding import Target
@@ -20,22 +21,30 @@ class Preparer:
     """Prepares versions of one model for one stage.
 
     Args:
-        store: MLflow.
+        connect: Opens MLflow, and returns the same store once that has worked.
         cache: This machine's artifacts.
+        server: Which MLflow it is, for the cache.
         model: The registered model's name.
         stage: The stage that is followed.
         trust_author: Load a version that nobody vouched for.
     """
 
     def __init__(
-        self, store: RegistryStore, cache: ModelCache, *, model: str, stage: str, trust_author: bool
+        self,
+        connect: Callable[[], RegistryStore],
+        cache: ModelCache,
+        *,
+        server: str,
+        model: str,
+        stage: str,
+        trust_author: bool,
     ) -> None:
-        self._store = store
+        self._connect = connect
         self._cache = cache
         self._model = model
         self._stage = stage
         self._trust_author = trust_author
-        self._server = f"{store.registry_uri} {store.tracking_uri}"
+        self._server = server
 
     def prepare(self, target: Target) -> ServedModel:
         """Loads a version beside whatever is served.
@@ -79,15 +88,23 @@ class Preparer:
         return self._cache.read_pointer(self._server, self._model, self._stage)
 
     def _download(self, target: Target) -> tuple[Path, str]:
-        version = self._store.get_version(self._model, target.version)
+        store = self._connect()
+        version = store.get_version(self._model, target.version)
         with self._cache.incoming() as folder:
-            manifest = fetch_artifact(self._store, version, folder, manifest=target.manifest).digest
+            manifest = fetch_artifact(store, version, folder, manifest=target.manifest).digest
             if not target.manifest and not self._trust_author:
                 check_trust(folder)
             return self._cache.keep(folder, manifest), manifest
 
 
 def _load(target: Target, folder: Path, manifest: str, *, from_cache: bool) -> ServedModel:
-    scorer = NativeScorer.load(folder)
-    warm = scorer.warm_up()
+    try:
+        scorer = NativeScorer.load(folder)
+        warm = scorer.warm_up()
+    except GreenroomError:
+        raise
+    except (Exception, SystemExit) as error:
+        # The model's own code runs here, and may raise anything; the follower must learn one thing only.
+        first_line = (str(error).splitlines() or [""])[0]
+        raise ArtifactError(f"The model does not load: {type(error).__name__}: {first_line}") from error
     return ServedModel(target=target, manifest=manifest, scorer=scorer, warm=warm, from_cache=from_cache)

@@ -3,9 +3,11 @@
 SIGTERM and Ctrl-C stop taking connections and let requests in flight finish.
 """
 
+import functools
 import importlib.metadata
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -66,11 +68,16 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
     _log_to_stderr()
     with _bind(settings.host, settings.port) as listener:
         address = _format_address(settings.host, listener.getsockname()[1])
-        store = open_store(environment)
+        connect = functools.cache(lambda: open_store(environment))  # a failure is not kept: tried again
         cache = ModelCache(Path(environment.cache_dir).expanduser())
-        watch = StageWatch(store, settings.model, settings.stage)
+        watch = StageWatch(connect, settings.model, settings.stage, template=environment.ledger_experiment)
         preparer = Preparer(
-            store, cache, model=settings.model, stage=settings.stage, trust_author=settings.trust_author
+            connect,
+            cache,
+            server=_name_server(environment),
+            model=settings.model,
+            stage=settings.stage,
+            trust_author=settings.trust_author,
         )
         _look_first(watch, preparer)
         live, telemetry = Live(), Telemetry(settings.model)
@@ -83,6 +90,12 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
             announce=lambda: announce(address, live),
         )
         _run(settings, listener, live, telemetry, follower)
+
+
+def _name_server(environment: Settings) -> str:
+    """The two addresses of MLflow without user and password, which may change."""
+    uris = (environment.registry_uri, environment.tracking_uri)
+    return " ".join(re.sub(r"//[^/@]*@", "//", uri) for uri in uris)
 
 
 def _look_first(watch: StageWatch, preparer: Preparer) -> None:
@@ -157,8 +170,8 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "ports go from 0 to 65535"
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise PortError(
             f"{_format_address(host, port)} cannot be bound: {reason}.",
             hint="Choose another --port (0 takes a free one) or --host.",

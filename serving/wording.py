@@ -137,7 +137,7 @@ _RULES: Final[Sequence[tuple[str, _Explain]]] = (
         rf"Error: dtype of input {_TYPE} does not match expected dtype {_TYPE}",
         _numbers("The input holds {0}, and the model needs {1}."),
     ),
-    (r"Error: Invalid parameters found", _fixed("The params do not fit the model's signature.")),
-    (r"Error: Parameters must be a dictionary", _fixed("params must be a dictionary.")),
+    (r"(?:^|Error: )Invalid parameters found", _fixed("The params do not fit the model's signature.")),
+    (r"(?:^|Error: )Parameters must be a dictionary", _fixed("params must be a dictionary.")),
     (r"^Encountered an unexpected error while evaluating", _fixed("The model failed on this input.")),
 )

@@ -231,7 +231,7 @@ def test_a_client_that_hangs_up_harms_nobody(server: Running) -> None:
     assert server.ask("POST", "/invocations", b"1").status == 200
 
 
-def test_more_than_may_wait_are_told_to_come_back(server: Running, echo: Echo) -> None:
+def test_too_many_waiting(server: Running, echo: Echo) -> None:
     replies: list[Reply] = []
     threads = [
         threading.Thread(target=lambda: replies.append(server.ask("POST", "/invocations", b"wait")))

@@ -37,11 +37,12 @@ CASTING = "Invalid input. Data is not compatible with model signature. Failed to
         ),
         (
             (
-                f"{ENFORCING}Model inference is missing inputs. The model signature declares 3 inputs  but the "
-                "provided value only has 2 inputs. Note: the inputs were not named in the signature"
+                f"{ENFORCING}Model inference is missing inputs. The model signature declares 3 inputs  but "
+                "the provided value only has 2 inputs. Note: the inputs were not named in the signature"
             ),
             "The model needs 3 columns, and the input has 2.",
         ),
+        ("Invalid parameters found: {('add', 'secret')}", "The params do not fit the model's signature."),
         (f"{ENFORCING}something new about secret", GENERAL),
         ("Invalid input. secret", GENERAL),
         ("", GENERAL),
