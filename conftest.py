@@ -9,5 +9,6 @@ pytest_plugins = [
     "tests.fixtures.isolation",
     "tests.fixtures.mlflow_stores",
     "tests.fixtures.postgres",
+    "tests.fixtures.reverse_proxy",
     "tests.fixtures.s3",
 ]

@@ -89,7 +89,7 @@ class RestStore(ArtifactReader):
             return None
         try:
             document = self._tracking.ask(Call("GET", f"{_API}/users/current", "say who you are"))
-        except (NotFoundError, StoreError):  # no basic-auth app: something before it may ask, MLflow does not
+        except (NotFoundError, StoreError):  # no basic-auth app; a wrong password fails the next call, loudly
             return None
         user = document.get("user", document)
         return user.get("username") or None
