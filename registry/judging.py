@@ -5,9 +5,9 @@ where production has a holder: both models answer the same rows in processes wit
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .artifact import fetch_artifact
 from .errors import ArtifactError, DataError, NotFoundError, TamperedError
@@ -22,10 +22,7 @@ from .policy import Policy
 from .question import Question, find_question
 from .store import ModelVersion, RegistryStore
 from .trust import inspect_trust, read_mlmodel
-from .verification import find_misfits, run_model
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .verification import Answers, find_misfits, run_model
 
 __all__ = ["Case", "Judgement", "judge"]
 
@@ -88,10 +85,22 @@ def judge(case: Case) -> Judgement:
         gates.append(result)
         if result.verdict != "yes":
             return Judgement(tuple(gates), manifest)
-    holder = case.state.holder(case.stage)
-    if case.stage != PRODUCTION or holder is None:
+    holder = case.state.holder(case.stage) if case.stage == PRODUCTION else None
+    question, lack = _find_question(case, holder)
+    with ThreadPoolExecutor(2) as pool:
+        case.progress(f"version {case.version.version} opens and answers in a process of its own")
+        asked = pool.submit(_ask, case, case.folder, question)
+        held = pool.submit(_ask_holder, case, holder, question) if holder and question else None
+    try:
+        answers = asked.result()
+    except ArtifactError as error:
+        return Judgement((*gates, GateResult("answers", "no", str(error))), manifest)
+    gates.append(_praise(answers))
+    if holder is None:
         return Judgement(tuple(gates), manifest)
-    quality, measured = _judge_quality(case, holder)
+    quality, measured = _lack(lack), None
+    if question and held:
+        quality, measured = _judge_quality(case, question, answers, held)
     return Judgement((*gates, replace(quality, decides=not case.overridden)), manifest, measured)
 
 
@@ -110,7 +119,6 @@ def _check_integrity(case: Case, manifest: Manifest) -> Iterator[GateResult]:
         yield GateResult("rejected", "no", "A person rejected exactly these files; that is final.")
     yield _judge_trust(case, manifest)
     yield _judge_environment(case)
-    yield _judge_answer(case)
 
 
 def _judge_trust(case: Case, manifest: Manifest) -> GateResult:
@@ -144,29 +152,71 @@ def _judge_environment(case: Case) -> GateResult:
     return GateResult("environment", "no", f"It does not fit the environment here: {'; '.join(misfits)}.")
 
 
-def _judge_answer(case: Case) -> GateResult:
-    case.progress(f"version {case.version.version} opens in a process of its own")
+def _find_question(case: Case, holder: Holding | None) -> tuple[Question | None, str]:
+    """The rows to compare on, and where there are none, why."""
+    if holder is None:
+        return None, ""
+    lack = (
+        f"There are no rows to compare with version {holder.version} on. Supply them: --data FILE with a "
+        "policy that names the target, or train with train-model."
+    )
     try:
-        answers = run_model(case.folder, scratch=case.scratch, timeout_s=case.policy.timeout_s)
-    except ArtifactError as error:
-        return GateResult("answers", "no", str(error))
+        return find_question(case.store, case.version, case.policy, case.data, case.scratch), lack
+    except (ArtifactError, NotFoundError, DataError) as error:
+        return None, str(error)
+
+
+def _ask_holder(case: Case, holder: Holding, question: Question) -> Answers:
+    try:
+        return _ask(case, _fetch_holder(case, holder), question)
+    except (ArtifactError, NotFoundError, TamperedError) as error:
+        raise ArtifactError(f"The holder, version {holder.version}, cannot be asked: {error}") from error
+
+
+def _fetch_holder(case: Case, holder: Holding) -> Path:
+    version = case.store.get_version(case.version.name, holder.version)
+    if version.created_ms != holder.created_ms:
+        raise NotFoundError(f"version {holder.version} was deleted, and another has its number now.")
+    folder = case.scratch / "holder"
+    manifest = fetch_artifact(case.store, version, folder, manifest=holder.manifest)
+    findings = inspect_trust(folder)
+    if findings and not _is_vouched(case, holder, manifest):
+        raise ArtifactError(f"it would run code nobody vouched for ({findings[0].where}).")
+    return folder
+
+
+def _is_vouched(case: Case, holder: Holding, manifest: Manifest) -> bool:
+    """It passed this check when it was promoted; an adopted holder was never checked."""
+    return bool(holder.manifest) or case.policy.trust == "author" or manifest.digest in case.state.approved
+
+
+def _ask(case: Case, folder: Path, question: Question | None) -> Answers:
+    timeout_s = case.policy.timeout_s
+    if question is None:
+        return run_model(folder, scratch=case.scratch, timeout_s=timeout_s)
+    return run_model(
+        folder,
+        scratch=case.scratch,
+        rows=question.rows,
+        features=question.features,
+        task=question.task,
+        classes=question.classes,
+        timeout_s=timeout_s,
+    )
+
+
+def _praise(answers: Answers) -> GateResult:
     example = "and answered its input example" if answers.has_example else "(it carries no input example)"
     return GateResult("answers", "yes", f"It loaded in {answers.load_s:.1f} s {example}.")
 
 
-def _judge_quality(case: Case, holder: Holding) -> tuple[GateResult, Measured | None]:
+def _judge_quality(
+    case: Case, question: Question, candidate: Answers, held: Future[Answers]
+) -> tuple[GateResult, Measured | None]:
     try:
-        question = find_question(case.store, case.version, case.policy, case.data, case.scratch)
-        if question is None:
-            return _lack(
-                "There are no rows to compare on. Supply them: --data FILE with a policy that names "
-                "the target, or train with train-model."
-            ), None
-        measured = _measure(case, holder, question)
-    except (ArtifactError, NotFoundError, DataError, TamperedError) as error:
-        return _lack(
-            f"Version {case.version.version} and version {holder.version} cannot be compared: {error}"
-        ), None
+        measured = _measure(case, question, held.result(), candidate)
+    except (ArtifactError, DataError) as error:
+        return _lack(str(error)), None
     blocks = "rows" if question.group is None else "blocks"
     return judge_improvement(measured.comparison, measured.losses.metric, blocks=blocks), measured
 
@@ -175,10 +225,13 @@ def _lack(reason: str) -> GateResult:
     return GateResult("metric", "not_enough_data", reason)
 
 
-def _measure(case: Case, holder: Holding, question: Question) -> Measured:
+def _measure(case: Case, question: Question, holder: Answers, candidate: Answers) -> Measured:
     import pandas as pd  # noqa: PLC0415 - heavy
 
-    answers = {"holder": _ask_holder(case, holder, question), "candidate": _ask(case, case.folder, question)}
+    answers = {
+        "holder": pd.read_parquet(holder.rows or ""),
+        "candidate": pd.read_parquet(candidate.rows or ""),
+    }
     columns = [question.target, *([question.group] if question.group else [])]
     table = pd.read_parquet(question.rows, columns=columns)
     losses = compute_losses(
@@ -188,41 +241,6 @@ def _measure(case: Case, holder: Holding, question: Question) -> Measured:
         task=question.task,
         classes=question.classes,
     )
-    case.progress("comparing them row by row")
     blocks = table[question.group].astype(str).to_numpy() if question.group else None
     comparison = compare(losses.holder, losses.candidate, blocks, confidence=case.policy.confidence)
     return Measured(question, losses, comparison, answers)
-
-
-def _ask_holder(case: Case, holder: Holding, question: Question) -> "pd.DataFrame":
-    case.progress(f"version {holder.version}, the holder, answers the same rows")
-    version = case.store.get_version(case.version.name, holder.version)
-    if version.created_ms != holder.created_ms:
-        raise NotFoundError(f"version {holder.version} was deleted, and another has its number now.")
-    folder = case.scratch / "holder"
-    manifest = fetch_artifact(case.store, version, folder, manifest=holder.manifest)
-    findings = inspect_trust(folder)
-    if findings and not _is_vouched(case, holder, manifest):
-        raise ArtifactError(f"the holder would run code nobody vouched for ({findings[0].where}).")
-    return _ask(case, folder, question)
-
-
-def _is_vouched(case: Case, holder: Holding, manifest: Manifest) -> bool:
-    """It passed this check when it was promoted; an adopted holder was never checked."""
-    return bool(holder.manifest) or case.policy.trust == "author" or manifest.digest in case.state.approved
-
-
-def _ask(case: Case, folder: Path, question: Question) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - heavy
-
-    answers = run_model(
-        folder,
-        scratch=case.scratch,
-        rows=question.rows,
-        features=question.features,
-        task=question.task,
-        classes=question.classes,
-        timeout_s=case.policy.timeout_s,
-    )
-    frame: pd.DataFrame = pd.read_parquet(answers.rows or "")
-    return frame

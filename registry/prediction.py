@@ -14,6 +14,9 @@ __all__ = ["PREDICTION", "PROBABILITY", "normalise"]
 
 PREDICTION: Final = "prediction"
 PROBABILITY: Final = "probability."
+MAX_MESSAGE: Final = 500
+"""Characters of a foreign model's error that are passed on."""
+
 SUM_TOLERANCE: Final = 1e-3
 """How far a row of probabilities may be from 1: float32 models round."""
 
@@ -23,14 +26,22 @@ def main(argv: list[str]) -> int:
     request = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     result: dict[str, Any] = {}
     try:
-        _answer(request, result)
+        model = _open(request, result)
     except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
-        result["error"] = f"{type(error).__name__}: {str(error)[:500]}"
+        result["error"] = _word(error)
+    else:
+        if request["rows"]:
+            _predict_rows(model, request, result)
     Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
     return 0
 
 
-def _answer(request: dict[str, Any], result: dict[str, Any]) -> None:
+def _word(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:MAX_MESSAGE]}"
+
+
+def _open(request: dict[str, Any], result: dict[str, Any]) -> Any:
+    """Loads the model and lets it answer its own input example."""
     import mlflow.pyfunc  # noqa: PLC0415 - heavy, and this module is also imported for its names
 
     start = time.perf_counter()
@@ -40,9 +51,7 @@ def _answer(request: dict[str, Any], result: dict[str, Any]) -> None:
     result["example"] = example is not None
     if example is not None:
         model.predict(example)
-        result["example_rows"] = len(example) if hasattr(example, "__len__") else 1
-    if request.get("rows"):
-        _predict_rows(model, request, result)
+    return model
 
 
 def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -> None:
@@ -50,9 +59,12 @@ def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -
 
     rows = pd.read_parquet(request["rows"], columns=request["features"])
     start = time.perf_counter()
-    raw = model.predict(rows, params=_ask_for_probability(model))
+    try:
+        raw = model.predict(rows, params=_ask_for_probability(model))
+        normalise(raw, request["task"], request["classes"]).to_parquet(request["answers"])
+    except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
+        result["rows_error"] = _word(error)
     result["predict_s"] = time.perf_counter() - start
-    normalise(raw, request["task"], request["classes"]).to_parquet(request["answers"])
 
 
 def _ask_for_probability(model: Any) -> dict[str, str] | None:

@@ -37,12 +37,14 @@ class Answers:
         load_s: Seconds to load.
         has_example: Whether it carries an input example (and answered it).
         rows: Parquet file of its answers to the rows, normalised; None if no rows were asked.
+        rows_error: Why it has no answers to the rows, if it was asked and failed.
         predict_s: Seconds to answer the rows; None if none were asked.
     """
 
     load_s: float
     has_example: bool
     rows: Path | None = None
+    rows_error: str | None = None
     predict_s: float | None = None
 
 
@@ -68,7 +70,7 @@ def run_model(
         timeout_s: Seconds until it is given up.
 
     Raises:
-        ArtifactError: It does not load, does not answer, or takes too long.
+        ArtifactError: It does not load, does not answer its example, or takes too long.
     """
     place = Path(tempfile.mkdtemp(dir=scratch))
     request = {
@@ -87,7 +89,8 @@ def run_model(
     return Answers(
         load_s=result["load_s"],
         has_example=result["example"],
-        rows=place / "answers.parquet" if rows else None,
+        rows=place / "answers.parquet" if rows and "rows_error" not in result else None,
+        rows_error=result.get("rows_error"),
         predict_s=result.get("predict_s"),
     )
 
