@@ -70,7 +70,12 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .policy import Policy as Policy, read_policy as read_policy
     from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
     from .reconciliation import reconcile as reconcile
-    from .server import Server as Server, keep_running as keep_running, start_server as start_server
+    from .server import (
+        Server as Server,
+        find_free_port as find_free_port,
+        keep_running as keep_running,
+        start_server as start_server,
+    )
     from .sources import (
         Source as Source,
         compute_table_digest as compute_table_digest,
@@ -125,7 +130,7 @@ _ROOMS = {
     "policy": ["Policy", "read_policy"],
     "promotion": ["Outcome", "PromotionRequest", "promote"],
     "reconciliation": ["reconcile"],
-    "server": ["Server", "keep_running", "start_server"],
+    "server": ["Server", "find_free_port", "keep_running", "start_server"],
     "sources": [
         "Source",
         "compute_table_digest",

@@ -113,6 +113,12 @@ class Ledger:
         chapter = self._read_newest(model, ledger, hints)
         state = fold(chapter.opening.state, chapter.entries)
         _check_witness(model, chapter, state)
+        if witness is None and state.model != self.name:
+            raise TamperedError(
+                f"The experiment {self.experiment_name!r} keeps the history of {state.model}, "
+                f"which was called {self.name} before.",
+                hint=f"Nothing was changed. Let its history follow: greenroom reconcile {state.model}",
+            )
         return Reading(model, chapter, state)
 
     def open(self) -> Reading:
