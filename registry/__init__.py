@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .console import (
         Answer as Answer,
         Command as Command,
+        announce as announce,
         run_command as run_command,
         say as say,
         steps as steps,
@@ -102,7 +103,7 @@ _ROOMS = {
     "artifact": ["fetch_artifact"],
     "artifact_root": ["check_artifact_root"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
-    "console": ["Answer", "Command", "run_command", "say", "steps"],
+    "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
     "environment": ["Settings", "get_user_name", "keep_variable", "read_settings", "set_defaults"],
     "errors": [
         "AccessDeniedError",

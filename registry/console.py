@@ -10,13 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from .errors import GreenroomError, UsageError
 
-__all__ = ["Answer", "Command", "run_command", "say", "steps"]
+__all__ = ["Answer", "Command", "announce", "run_command", "say", "steps"]
 
 EXIT_INTERRUPTED: Final = 130
 ERROR_SCHEMA: Final = "greenroom/error/1"
@@ -28,7 +28,7 @@ class Answer:
 
     Attributes:
         document: The JSON document printed with ``--json``; its ``schema`` names it. Empty: the command has
-            printed it already (a server prints it when it is up).
+            announced it already (a server does when it is up).
         text: What a person reads otherwise.
         exit_code: 0 done or yes, 3 worked and the answer is no, 5 somebody else moved first.
     """
@@ -67,6 +67,11 @@ class _Parser(argparse.ArgumentParser):
 def say(message: str) -> None:
     """Tells a person, on stderr, what is going on; stdout is for the answer alone."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201 - the one place that speaks to stderr
+
+
+def announce(document: dict[str, Any]) -> None:
+    """Prints the document of a command that runs until it is stopped, as soon as it is up."""
+    print(json.dumps(document), file=sys.__stdout__, flush=True)
 
 
 @contextmanager
@@ -113,7 +118,9 @@ def run_command(command: Command, argv: Sequence[str] | None = None, *, prog: st
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json, verbose = "--json" in arguments, "--verbose" in arguments
     try:
-        answer = command.run(build_parser(command, prog=prog).parse_args(arguments))
+        parsed = build_parser(command, prog=prog).parse_args(arguments)
+        with redirect_stdout(sys.stderr):  # MLflow and others print as they please
+            answer = command.run(parsed)
     except KeyboardInterrupt:
         return _fail("interrupted", "Interrupted.", EXIT_INTERRUPTED, as_json=as_json)
     except GreenroomError as error:

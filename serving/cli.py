@@ -1,13 +1,13 @@
 """``serve-model``: parses, calls, prints."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Final
 
 from registry import (
     Answer,
     Command,
     UsageError,
+    announce,
     check_model_name,
     check_stage,
     read_settings,
@@ -131,7 +131,7 @@ class _Announcer:
                 "version": served.version if served else None,
                 "seq": served.target.seq if served else None,
             }
-            print(json.dumps(document), flush=True)  # noqa: T201 - the answer, once the server is up
+            announce(document)
 
 
 def _port(text: str) -> int:

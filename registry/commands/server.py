@@ -4,8 +4,13 @@ import argparse
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from registry.console import Answer, Command, say
+from registry.console import Answer, Command, announce, say
+
+if TYPE_CHECKING:
+    from registry.caretaking import Caretaker
 
 __all__ = ["COMMAND"]
 
@@ -38,7 +43,6 @@ def _run(arguments: argparse.Namespace) -> Answer:
     from registry.server import keep_running, start_server  # noqa: PLC0415 - not on the way to --help
 
     settings = read_server_settings()
-    document = {"schema": SCHEMA, "uri": "", "stopped": True}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # unwinds: the server is stopped on the way out
     say("Starting MLflow …")
     with (
@@ -52,11 +56,21 @@ def _run(arguments: argparse.Namespace) -> Answer:
             allowed_hosts=arguments.allowed_hosts,
         ) as server,
     ):
-        document["uri"] = server.uri
         say(f"MLflow is at {server.uri} (Ctrl-C stops it).")
         say(f"For other commands: export MLFLOW_TRACKING_URI={server.uri}")
-        keep_running(server)
-    return Answer(document, "")
+        if arguments.json:
+            announce({"schema": SCHEMA, "uri": server.uri})
+        keep_running(server, _make_caretaker(server.uri))
+    return Answer({}, "")
+
+
+def _make_caretaker(uri: str) -> "Caretaker":
+    from registry.caretaking import Caretaker  # noqa: PLC0415 - not on the way to --help
+    from registry.environment import read_settings  # noqa: PLC0415 - not on the way to --help
+    from registry.stores import open_store  # noqa: PLC0415 - not on the way to --help
+
+    settings = replace(read_settings(), tracking_uri=uri, registry_uri=uri)
+    return Caretaker(open_store(settings), settings, say)
 
 
 COMMAND = Command(
