@@ -8,12 +8,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from registry import DataError
 
 from .jobfile import guess
 
-__all__ = ["ColumnType", "RawColumn", "check_columns", "convert_column", "infer_type"]
+__all__ = ["ColumnType", "RawColumn", "check_columns", "convert_column", "find_row", "infer_type"]
 
 ColumnType = Literal["number", "category", "datetime", "boolean"]
 
@@ -87,7 +88,7 @@ def convert_column(values: "pd.Series[Any]", kind: ColumnType, text: str) -> "pd
     converted = _to_number(values) if kind == "number" else _to_moment(values)
     wrong = (converted.isna() & values.notna()).to_numpy()
     if wrong.any():
-        raise _wrong(values, int(np.argmax(wrong)), kind, text)
+        raise _wrong(values, wrong, kind, text)
     if kind == "number":
         _check_finite(converted, text)
     return converted
@@ -95,6 +96,8 @@ def convert_column(values: "pd.Series[Any]", kind: ColumnType, text: str) -> "pd
 
 def _to_text(values: "pd.Series[Any]") -> "pd.Series[Any]":
     plain = values.astype(object)
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":  # the usual case: nothing to convert
+        return plain.where(values.notna(), None)
     missing = plain.isna()
     return plain.where(missing, plain.map(str)).where(~missing, None).astype(object)
 
@@ -123,23 +126,29 @@ def _to_boolean(values: "pd.Series[Any]", text: str) -> "pd.Series[Any]":
     )
     wrong = (converted.isna() & plain.notna()).to_numpy()
     if wrong.any():
-        raise _wrong(values, int(np.argmax(wrong)), "boolean", text)
+        raise _wrong(values, wrong, "boolean", text)
     return converted.astype(object if converted.isna().any() else bool)
 
 
 def _check_finite(values: "pd.Series[Any]", text: str) -> None:
     infinite = np.isinf(values.to_numpy())
     if infinite.any():
-        row = int(np.argmax(infinite)) + 1
+        row = find_row(values, infinite)
         raise DataError(
             f"Column {values.name!r}, row {row} of {text}: an infinite number.",
             hint="Leave it empty if it is unknown.",
         )
 
 
-def _wrong(values: "pd.Series[Any]", position: int, kind: ColumnType, text: str) -> DataError:
+def find_row(values: "pd.Series[Any]", marked: NDArray[np.bool_]) -> int:
+    """The number, from 1, of the first marked row in the table as it was read: its index label says it."""
+    return int(values.index[int(np.argmax(marked))]) + 1
+
+
+def _wrong(values: "pd.Series[Any]", wrong: NDArray[np.bool_], kind: ColumnType, text: str) -> DataError:
+    value = values.iloc[int(np.argmax(wrong))]
     return DataError(
-        f"Column {values.name!r}, row {position + 1} of {text}: {_name_class(values.iloc[position])} "
+        f"Column {values.name!r}, row {find_row(values, wrong)} of {text}: {_name_class(value)} "
         f"where {_EXPECTED[kind]} is expected.",
         hint="Correct the row, or name the column's type in [data.types].",
     )

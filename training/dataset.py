@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from registry import DataError, TaskKind, UsageError, parse_source, read_source
 
-from .columns import check_columns, convert_column, infer_type
+from .columns import check_columns, convert_column, find_row, infer_type
 from .job import Job
 
 __all__ = ["Dataset", "Target", "make_target", "read_rows"]
@@ -19,7 +18,8 @@ class Dataset:
     """The rows as they were read.
 
     Attributes:
-        frame: All columns, index 0, 1, 2 …; rows without a target are gone if the job says so.
+        frame: All columns; the index label of a row is its number in the source, from 0. Rows without a
+            target are gone if the job says so.
         text: What messages call the source.
         kind: ``files``, ``s3``, ``sql``, ``python`` or ``memory``.
         dropped: How many rows had no target and were dropped.
@@ -68,13 +68,13 @@ def read_rows(job: Job) -> Dataset:
         return Dataset(frame, text, kind)
     if data.missing_target == "refuse":
         raise DataError(
-            f"Column {data.target!r}, row {int(np.argmax(missing)) + 1} of {text}: the target is missing "
-            f"({int(missing.sum())} such rows).",
+            f"Column {data.target!r}, row {find_row(frame[data.target], missing)} of {text}: "
+            f"the target is missing ({int(missing.sum())} such rows).",
             hint='To leave such rows out, set data.missing_target = "drop".',
         )
     if missing.all():
         raise DataError(f"{text}: the target {data.target!r} is missing in every row.")
-    return Dataset(frame[~missing].reset_index(drop=True), text, kind, int(missing.sum()))
+    return Dataset(frame[~missing], text, kind, int(missing.sum()))
 
 
 def make_target(job: Job, dataset: Dataset, *, is_classifier: bool) -> Target:
@@ -120,7 +120,7 @@ def _to_labels(column: "pd.Series[Any]", text: str) -> "pd.Series[Any]":
     values = convert_column(column, "number", text)
     fractional = (values % 1 != 0).to_numpy()
     if fractional.any():
-        row = int(np.argmax(fractional)) + 1
+        row = find_row(values, fractional)
         raise DataError(
             f"Column {column.name!r}, row {row} of {text}: a fractional number cannot be a class.",
             hint="Use a regressor, or write classes as whole numbers or text.",

@@ -12,7 +12,7 @@ import pandas as pd
 
 from registry import DataError, UsageError, parse_source, read_source
 
-from .columns import ColumnType, RawColumn, check_columns, convert_column, infer_type
+from .columns import ColumnType, RawColumn, check_columns, convert_column, find_row, infer_type
 from .dataset import Dataset
 from .job import FeaturesSection, Job, LookupSection
 
@@ -197,7 +197,7 @@ def _type_table(
     for key, values in typed.items():
         missing = values.isna().to_numpy()
         if missing.any():
-            row = int(np.argmax(missing)) + 1
+            row = find_row(values, missing)
             raise DataError(f"Column {key!r}, row {row} of {text}: a lookup's key is missing.")
     typed |= {
         column["name"]: convert_column(table[column["name"]], column["type"], text) for column in columns

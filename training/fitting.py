@@ -1,5 +1,6 @@
 """Fits the pipeline, and answers the held-out rows with it."""
 
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,29 @@ def has_probability(pipeline: Any) -> bool:
     return hasattr(pipeline, "predict_proba")
 
 
-def answer(pipeline: Any, features: pd.DataFrame, truth: Any, plan: TrainingPlan) -> Outcome:
-    """Answers rows after the row layer; truth beside it."""
+def answer(
+    pipeline: Any, features: pd.DataFrame, truth: Any, plan: TrainingPlan, pool: Executor | None = None
+) -> Outcome:
+    """Answers rows after the row layer; truth beside it.
+
+    Args:
+        pipeline: The fitted pipeline.
+        features: The rows.
+        truth: What the answers should be.
+        plan: The job and its data.
+        pool: Where scikit-learn's own estimators (they may be read by two threads) say labels while they say
+            probabilities here.
+    """
     task, classes = plan.target.task, plan.target.classes
     if task == "regression" or not has_probability(pipeline):
         return Outcome(task, classes, np.asarray(truth), np.asarray(pipeline.predict(features)), None)
     encoded = pipeline.named_steps["columns"].transform(features)
     model = pipeline.named_steps["model"]
+    beside = pool is not None and type(model).__module__.startswith("sklearn.")
+    labels = pool.submit(model.predict, encoded) if pool is not None and beside else None
     probabilities = np.asarray(model.predict_proba(encoded), dtype=np.float64)
-    return Outcome(task, classes, np.asarray(truth), np.asarray(model.predict(encoded)), probabilities)
+    answers = labels.result() if labels is not None else model.predict(encoded)
+    return Outcome(task, classes, np.asarray(truth), np.asarray(answers), probabilities)
 
 
 def _first_line(error: Exception) -> str:

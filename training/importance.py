@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .metrics import sample_losses
 from .result import Outcome
@@ -37,38 +38,55 @@ def measure_importance(
     """
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.permutation(len(features))[:rows])
-    sample = features.iloc[chosen].reset_index(drop=True)
-    truth = outcome.truth[chosen]
-    plain = _mean_losses(pipeline, [sample], truth, outcome)[0]
-    shuffled = [
-        sample.assign(**{name: sample[name].to_numpy()[generator.permutation(len(sample))]})
-        for name in features.columns
-        for _ in range(repeats)
-    ]
-    increases = (_mean_losses(pipeline, shuffled, truth, outcome) - plain).reshape(-1, repeats)
+    truth, count = outcome.truth[chosen], len(chosen)
+    sample, model = _encode(pipeline, features.iloc[chosen].reset_index(drop=True))
+    names = list(features.columns)
+    orders = [generator.permutation(count) for _ in range(repeats)]
+    shuffled = [_shuffle(sample, name, order) for name in range(len(names)) for order in orders]
+    plain = _mean_losses(model, [sample], truth, outcome)[0]
+    increases = (_mean_losses(model, shuffled, truth, outcome) - plain).reshape(len(names), repeats)
     table = pd.DataFrame(
-        {
-            "feature": list(features.columns),
-            "importance": increases.mean(axis=1),
-            "std": increases.std(axis=1),
-        }
+        {"feature": names, "importance": increases.mean(axis=1), "std": increases.std(axis=1)}
     )
     return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def _mean_losses(pipeline: Any, frames: list[pd.DataFrame], truth: Any, outcome: Outcome) -> Any:
+def _encode(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, Any]:
+    """The sample and what answers it: already encoded, where every feature becomes exactly one column.
+
+    Encoders work row by row, so shuffling before or after them is the same, and after is much faster.
+    """
+    columns = pipeline.named_steps["columns"]
+    encoded = columns.transform(sample)
+    order = [name for _, _, names in columns.transformers_[:2] for name in names]
+    if encoded.shape[1] == len(order) and order == list(sample.columns):
+        return np.asarray(encoded), pipeline.named_steps["model"]
+    return sample, pipeline
+
+
+def _shuffle(sample: Any, position: int, order: NDArray[np.int64]) -> Any:
+    if isinstance(sample, pd.DataFrame):
+        name = sample.columns[position]
+        return sample.assign(**{name: sample[name].to_numpy()[order]})
+    shuffled = sample.copy()
+    shuffled[:, position] = sample[order, position]
+    return shuffled
+
+
+def _mean_losses(model: Any, samples: list[Any], truth: Any, outcome: Outcome) -> NDArray[np.float64]:
     per_chunk = max(1, MAX_CHUNK_ROWS // max(1, len(truth)))
     losses = []
-    for start in range(0, len(frames), per_chunk):
-        chunk = frames[start : start + per_chunk]
-        stacked = pd.concat(chunk, ignore_index=True)
-        repeated = np.tile(truth, len(chunk))
-        answers = Outcome(outcome.task, outcome.classes, repeated, *_answer(pipeline, stacked, outcome))
-        losses.append(sample_losses(answers).reshape(len(chunk), -1).mean(axis=1))
+    for start in range(0, len(samples), per_chunk):
+        chunk = samples[start : start + per_chunk]
+        is_frame = isinstance(chunk[0], pd.DataFrame)
+        stacked = pd.concat(chunk, ignore_index=True) if is_frame else np.concatenate(chunk)
+        answers, chances = _answer(model, stacked, outcome)
+        judged = Outcome(outcome.task, outcome.classes, np.tile(truth, len(chunk)), answers, chances)
+        losses.append(sample_losses(judged).reshape(len(chunk), -1).mean(axis=1))
     return np.concatenate(losses)
 
 
-def _answer(pipeline: Any, frame: pd.DataFrame, outcome: Outcome) -> tuple[Any, Any]:
+def _answer(model: Any, rows: Any, outcome: Outcome) -> tuple[Any, Any]:
     if outcome.probabilities is not None:
-        return np.empty(len(frame)), pipeline.predict_proba(frame)
-    return pipeline.predict(frame), None
+        return np.empty(len(rows)), model.predict_proba(rows)
+    return model.predict(rows), None

@@ -141,7 +141,7 @@ class SearchSection(_Section):
 class ImportanceSection(_Section):
     """How permutation importance is measured."""
 
-    rows: NonNegativeInt = 2000
+    rows: NonNegativeInt = 1000
     repeats: PositiveInt = 3
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_plots"]
+__all__ = ["draw_importance", "draw_outcome"]
 
 MAX_POINTS: Final = 3_000
 MAX_CURVE_POINTS: Final = 500
@@ -33,31 +33,38 @@ SERIES: Final = (BLUE, "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#
 Draw = Callable[["Axes"], None]
 
 
-def draw_plots(outcome: Outcome, importance: "pd.DataFrame | None") -> Iterator[tuple[str, "Figure"]]:
+def draw_outcome(outcome: Outcome, target: str) -> Iterator[tuple[str, "Figure"]]:
     """Yields (file name without ending, figure) for every plot that these answers allow."""
     if outcome.task == "regression":
         yield "predicted_vs_actual", _draw(lambda axes: _draw_predicted(axes, outcome))
         yield "residuals", _draw(lambda axes: _draw_residuals(axes, outcome))
-    else:
-        yield "confusion_matrix", _draw(lambda axes: _draw_confusion(axes, outcome))
-        if outcome.probabilities is not None:
-            chances = _list_chances(outcome)
-            yield "roc_curve", _draw(lambda axes: _draw_roc(axes, chances))
-            yield "precision_recall_curve", _draw(lambda axes: _draw_precision_recall(axes, chances))
-            yield "calibration", _draw(lambda axes: _draw_calibration(axes, chances))
-    if importance is not None and len(importance):
-        yield "permutation_importance", _draw(lambda axes: _draw_importance(axes, importance, outcome))
+        return
+    yield "confusion_matrix", _draw(lambda axes: _draw_confusion(axes, outcome))
+    if outcome.probabilities is not None:
+        chances = _list_chances(outcome, target)
+        yield "roc_curve", _draw(lambda axes: _draw_roc(axes, chances))
+        yield "precision_recall_curve", _draw(lambda axes: _draw_precision_recall(axes, chances))
+        yield "calibration", _draw(lambda axes: _draw_calibration(axes, chances))
+
+
+def draw_importance(importance: "pd.DataFrame", outcome: Outcome) -> Iterator[tuple[str, "Figure"]]:
+    """Yields the one figure of the importances."""
+    yield "permutation_importance", _draw(lambda axes: _draw_importance(axes, importance, outcome))
 
 
 Chance = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
 
 
-def _list_chances(outcome: Outcome) -> list[Chance]:
+def _list_chances(outcome: Outcome, target: str) -> list[Chance]:
     """(name, is it, how sure) per curve: one for two classes, else one per class against the others."""
     assert outcome.probabilities is not None
     labels = outcome.classes[-1:] if outcome.task == "binary" else outcome.classes[: len(SERIES)]
     return [
-        (str(label), outcome.truth == label, outcome.probabilities[:, outcome.classes.index(label)])
+        (
+            f"{target} = {label}",
+            outcome.truth == label,
+            outcome.probabilities[:, outcome.classes.index(label)],
+        )
         for label in labels
     ]
 
@@ -65,7 +72,7 @@ def _list_chances(outcome: Outcome) -> list[Chance]:
 def _draw(draw: Draw) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow import
 
-    figure = Figure(figsize=(6.0, 4.8), dpi=100, facecolor="white")
+    figure = Figure(figsize=(5.6, 4.4), dpi=100, facecolor="white")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -119,9 +126,6 @@ def _draw_precision_recall(axes: "Axes", chances: list[Chance]) -> None:
 
 def _draw_calibration(axes: "Axes", chances: list[Chance]) -> None:
     axes.plot([0, 1], [0, 1], "--", color=FAINT, linewidth=1, label="as often as said")
-    bars = axes.twinx()
-    bars.set_zorder(axes.get_zorder() - 1)
-    axes.patch.set_visible(False)
     for (name, hits, chance), color in zip(chances, SERIES, strict=False):
         edges = np.unique(np.quantile(chance, np.linspace(0, 1, BINS + 1)))
         places = np.clip(np.searchsorted(edges, chance, side="right") - 1, 0, max(len(edges) - 2, 0))
@@ -131,10 +135,8 @@ def _draw_calibration(axes: "Axes", chances: list[Chance]) -> None:
         was = np.bincount(places, weights=hits, minlength=len(counts))[full] / counts[full]
         axes.plot(said, was, "o-", color=color, linewidth=2, markersize=5, label=name)
     everything = np.concatenate([chance for _, _, chance in chances])
-    bars.hist(everything, bins=20, range=(0, 1), color=FAINT, alpha=0.25)
-    bars.set_yticks([])
-    bars.spines[:].set_visible(False)
-    bars.set_ylim(0, bars.get_ylim()[1] * 3)
+    counts, edges = np.histogram(everything, bins=2 * BINS, range=(0, 1))
+    axes.stairs(counts / max(int(counts.max()), 1) / 3, edges, fill=True, color=FAINT, alpha=0.25)
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     _label(axes, "Calibration (grey: how often it says so)", "predicted probability", "observed share")
     axes.legend(frameon=False, loc="upper left", fontsize=9)

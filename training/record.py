@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,17 @@ import pandas as pd
 from registry import EvaluationRows, Tag, get_user_name
 
 from .columns import infer_type
-from .plots import draw_plots
 from .provenance import list_versions, read_commit
 from .result import Fitted, Outcome, TrainingPlan
 from .tracking import DatasetRecord
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
     "flatten_job",
     "list_tags",
+    "list_warnings",
     "make_dataset_record",
     "write_evaluation_rows",
     "write_job",
@@ -55,9 +58,12 @@ def list_tags(plan: TrainingPlan) -> dict[str, str]:
     if commit is not None:
         tags |= {"mlflow.source.git.commit": commit.sha, "mlflow.source.git.branch": commit.branch}
         tags |= {"greenroom.git_dirty": str(commit.dirty).lower()}
-    if plan.warnings:
-        tags["greenroom.warnings"] = " ".join(plan.warnings)
-    return tags
+    return tags | list_warnings(plan)
+
+
+def list_warnings(plan: TrainingPlan) -> dict[str, str]:
+    """The tag that holds what a person should read; none without a warning."""
+    return {"greenroom.warnings": " ".join(plan.warnings)} if plan.warnings else {}
 
 
 def flatten_job(plan: TrainingPlan, fitted: Fitted) -> dict[str, object]:
@@ -121,11 +127,11 @@ def write_evaluation_rows(plan: TrainingPlan, outcome: Outcome, folder: Path) ->
     )
 
 
-def write_pictures(outcome: Outcome, importance: pd.DataFrame | None, folder: Path) -> None:
+def write_pictures(figures: Iterable[tuple[str, "Figure"]], folder: Path) -> None:
     """``plots/*.png``."""
     plots = folder / "plots"
-    plots.mkdir(parents=True)
-    for name, figure in draw_plots(outcome, importance):
+    plots.mkdir(exist_ok=True)
+    for name, figure in figures:
         figure.savefig(plots / f"{name}.png", pil_kwargs={"compress_level": 1})
 
 

@@ -1,84 +1,144 @@
 """Writes a training down: everything into the run first, the version last."""
 
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.pipeline import Pipeline
 
-from registry import EvaluationRows, Tag, format_evaluation
+from registry import EvaluationRows, Tag, compute_table_digest, format_evaluation
 
 from .fitting import make_row_layer
 from .importance import measure_importance
-from .package import write_package
+from .package import Package, write_package
+from .plots import draw_importance, draw_outcome
 from .provenance import measure_peak_memory_mb
 from .record import (
     flatten_job,
     list_tags,
+    list_warnings,
     make_dataset_record,
     write_evaluation_rows,
     write_job,
     write_pictures,
 )
-from .result import Trained, TrainingPlan, TrainingResult
+from .result import Fitted, Trained, TrainingPlan, TrainingResult
 from .texts import describe_run, describe_version
 from .tracking import Tracker, TrainingRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["list_tags", "record_training", "register_training"]
+__all__ = ["Record", "Recorder", "list_tags", "register_training"]
 
 
-def record_training(
-    run: TrainingRun,
-    plan: TrainingPlan,
-    trained: Trained,
-    get_digest: Callable[[], str],
-    pool: ThreadPoolExecutor,
-) -> str:
-    """Stores files, model, data set, params, metrics and tags; returns a warning or nothing.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was written down.
 
-    Pictures are drawn in the pool while the model is being written.
+    Attributes:
+        plan: With every warning.
+        sha256: Of the data.
+        warning: What the artifact's form should make a person think about; may be empty.
     """
-    spec = plan.job.spec
-    with tempfile.TemporaryDirectory(prefix="greenroom-") as scratch:
-        files, model = Path(scratch) / "run", Path(scratch) / "model"
-        files.mkdir()
-        drawing = pool.submit(_write_judgement, plan, trained, files)
-        model_id = run.start_model(
-            plan.job.name, spec.model.params | trained.fitted.params, {Tag.KIND: "training"}
+
+    plan: TrainingPlan
+    sha256: str
+    warning: str
+
+
+class Recorder:
+    """Writes one training into its run, as early as the facts are known and beside the work itself.
+
+    Args:
+        run: Open.
+        plan: The job and its data; its digest is computed from now on.
+        pool: Threads. It must be closed after the recorder, so that nobody writes into a removed folder.
+    """
+
+    def __init__(self, run: TrainingRun, plan: TrainingPlan, pool: Executor) -> None:
+        self._run, self._plan, self._pool = run, plan, pool
+        self._folder = tempfile.TemporaryDirectory(prefix="greenroom-")
+        self._digest = pool.submit(compute_table_digest, plan.dataset.frame)
+        self._package: Future[Package] | None = None
+        self._tasks: list[Future[Any]] = [self._digest]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wait(self._tasks)
+        self._folder.cleanup()
+
+    def start_package(self, fitted: Fitted) -> None:
+        """Begins to write and store the artifact, while the model is being judged."""
+        spec = self._plan.job.spec
+        model_id = self._run.start_model(
+            self._plan.job.name, spec.model.params | fitted.params, {Tag.KIND: "training"}
         )
-        package = write_package(model, plan, trained.fitted.pipeline, model_id=model_id, run_id=run.run_id)
+        folder = Path(self._folder.name) / "model"
+        ids = {"model_id": model_id, "run_id": self._run.run_id}
+
+        def store() -> Package:
+            package = write_package(folder, self._plan, fitted.pipeline, **ids)
+            self._run.upload_model(package.folder)
+            return package
+
+        self._package = self._pool.submit(store)
+        self._tasks.append(self._package)
+
+    def finish(self, trained: Trained) -> Record:
+        """Stores files, model, data set, params, metrics and tags."""
+        assert self._package is not None, "start_package comes first"
+        plan, files = self._plan, Path(self._folder.name) / "run"
+        files.mkdir()
+        rows = self._write_files(trained, files)
+        package, sha256 = self._package.result(), self._digest.result()
+        if package.warning:
+            plan = replace(plan, warnings=(*plan.warnings, package.warning))
+        self._run.upload(files)
+        self._run.log_dataset(make_dataset_record(plan, sha256))
+        self._run.log(
+            params=flatten_job(plan, trained.fitted),
+            metrics=trained.metrics | _measure_costs(plan),
+            tags={
+                Tag.DATA_SHA256: sha256,
+                Tag.EVALUATION: format_evaluation(rows),
+                "greenroom.serialization": package.serialization,
+                "mlflow.note.content": describe_run(plan, trained.metrics),
+                **list_warnings(plan),
+            },
+        )
+        self._run.finish_model()
+        return Record(plan, sha256, package.warning)
+
+    def _write_files(self, trained: Trained, files: Path) -> EvaluationRows:
+        """The job, the held-out rows, importances and pictures."""
+        plan = self._plan
+        importing = self._pool.submit(_measure_importance, plan, trained)
+        self._tasks.append(importing)
         write_job(plan, trained.fitted, files)
-        rows = drawing.result()
-        run.upload(files, model)
-    sha256 = get_digest()
-    run.log_dataset(make_dataset_record(plan, sha256))
-    run.log(
-        params=flatten_job(plan, trained.fitted),
-        metrics=trained.metrics | _measure_costs(plan),
-        tags={
-            Tag.DATA_SHA256: sha256,
-            Tag.EVALUATION: format_evaluation(rows),
-            "greenroom.serialization": package.serialization,
-            "mlflow.note.content": describe_run(plan, trained.metrics),
-        },
-    )
-    return package.warning
+        rows = write_evaluation_rows(plan, trained.outcome, files)
+        if plan.job.spec.evaluation.plots:
+            write_pictures(draw_outcome(trained.outcome, plan.target.name), files)
+        importance = importing.result()
+        if importance is not None:
+            importance.to_csv(files / "feature_importance.csv", index=False)
+            if plan.job.spec.evaluation.plots:
+                write_pictures(draw_importance(importance, trained.outcome), files)
+        return rows
 
 
-def register_training(
-    tracker: Tracker, run: TrainingRun, plan: TrainingPlan, trained: Trained, sha256: str
-) -> TrainingResult:
+def register_training(tracker: Tracker, run: TrainingRun, record: Record, trained: Trained) -> TrainingResult:
     """Makes the finished run's model a candidate version."""
+    plan = record.plan
     version = tracker.register(
         run,
         plan.job.name,
-        {Tag.STAGE: "candidate", Tag.DATA_SHA256: sha256},
-        describe_version(plan, trained.metrics, run.experiment_id, run.run_id, sha256),
+        {Tag.STAGE: "candidate", Tag.DATA_SHA256: record.sha256},
+        describe_version(plan, trained.metrics, run.experiment_id, run.run_id, record.sha256),
         plan.job.spec.job.description,
     )
     steps: list[tuple[str, Any]] = [("rows", make_row_layer(plan.features)), *trained.fitted.pipeline.steps]
@@ -94,17 +154,6 @@ def register_training(
         pipeline=Pipeline(steps),
         durations_s=plan.durations_s,
     )
-
-
-def _write_judgement(plan: TrainingPlan, trained: Trained, files: Path) -> EvaluationRows:
-    """Evaluation rows, importances and pictures."""
-    rows = write_evaluation_rows(plan, trained.outcome, files)
-    importance = _measure_importance(plan, trained)
-    if plan.job.spec.evaluation.plots:
-        write_pictures(trained.outcome, importance, files)
-    if importance is not None:
-        importance.to_csv(files / "feature_importance.csv", index=False)
-    return rows
 
 
 def _measure_importance(plan: TrainingPlan, trained: Trained) -> "pd.DataFrame | None":

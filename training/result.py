@@ -25,10 +25,10 @@ class TrainingPlan:
     Attributes:
         job: The job.
         dataset: The rows as read.
-        target: The answers.
+        target: The answers to ``rows``.
         features: What the model looks at.
-        rows: The raw feature columns, typed.
-        split: Which rows are learned from and which are held out.
+        rows: The raw feature columns, typed, of the rows that are learned from or held out.
+        split: Which of these rows are learned from and which are held out.
         warnings: Sentences a person should read before trusting the model.
         durations_s: Seconds per step so far.
     """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -22,6 +23,7 @@ from registry import (
     Settings,
     StoreError,
     Tag,
+    keep_variable,
     set_defaults,
     translating,
 )
@@ -148,7 +150,8 @@ class Tracker:
         """
         with suppress(AlreadyExistsError), translating(f"make the registered model {name!r}"):
             self.client.create_registered_model(name, description=model_text or None)
-        with translating(f"register a version of {name!r}"):
+        deed = f"register a version of {name!r}"
+        with translating(deed), _as_default_server(self.settings.tracking_uri):
             made = self.client.create_model_version(
                 name,
                 source=f"models:/{run.model_id}",
@@ -258,17 +261,24 @@ class TrainingRun:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=0)])
         return self.model_id
 
-    def upload(self, files: Path, model: Path) -> None:
-        """Stores the run's files and the model's files, and declares the model ready.
+    def upload_model(self, folder: Path) -> None:
+        """Stores the logged model's files; it is not ready yet.
 
         Raises:
             AccessDeniedError: The artifact store refuses the secret, or the bucket does not exist.
             UnreachableError: It gives no answer.
         """
-        with translating("store the run's files"):
-            self._client.log_artifacts(self.run_id, str(files))
         with translating("store the model's files"):
-            self._client.log_model_artifacts(str(self.model_id), str(model))
+            self._client.log_model_artifacts(str(self.model_id), str(folder))
+
+    def upload(self, folder: Path) -> None:
+        """Stores the run's files. Raises as ``upload_model`` does."""
+        with translating("store the run's files"):
+            self._client.log_artifacts(self.run_id, str(folder))
+
+    def finish_model(self) -> None:
+        """Declares the logged model ready: everything about it is stored."""
+        with translating("finish the logged model"):
             self._client.finalize_logged_model(str(self.model_id), "READY")
 
     def close(self, status: str, reason: str = "") -> None:
@@ -288,6 +298,24 @@ class TrainingRun:
     def finish(self, metrics: dict[str, float]) -> None:
         """Writes a trial's metrics."""
         self.log(metrics=metrics)
+
+
+@contextmanager
+def _as_default_server(uri: str) -> Iterator[None]:
+    """Makes a server the process's default inside the block.
+
+    MLflow's SQL registry looks a logged model up on the default server, whatever its client was made for
+    (3.17, ``SqlAlchemyStore.create_model_version``); a real server does it on its own side.
+    """
+    if uri.startswith(("http://", "https://")) or mlflow.get_tracking_uri() == uri:
+        yield
+        return
+    with keep_variable("MLFLOW_TRACKING_URI"):
+        try:
+            mlflow.set_tracking_uri(uri)
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
 def _to_tags(tags: Mapping[str, str]) -> Sequence[Any]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from registry import Settings, compute_table_digest, read_settings
+from registry import Settings, read_settings
 
 from .dataset import make_target, read_rows
-from .estimator import import_estimator
+from .estimator import make_estimator
 from .features import plan_features
 from .fitting import answer, fit_pipeline, make_features, make_pipeline
 from .job import Job
@@ -23,7 +23,7 @@ from .progress import Progress, SilentProgress
 from .provenance import Stopwatch
 from .result import Fitted, Trained, TrainingPlan, TrainingResult
 from .search import OpenTrial, check_search, search
-from .split import make_split
+from .split import make_split, narrow
 from .suspects import SAMPLE_ROWS, find_suspects
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_training", "train"]
 
-WORKERS: Final = 2
-"""Threads beside the main one: one hashes the data while the model is fitted, one draws."""
+WORKERS: Final = 3
+"""Threads beside the main one: data is hashed during the fit, the model written while it is judged."""
 
 
 def plan_training(job: Job, progress: Progress | None = None) -> TrainingPlan:
@@ -48,15 +48,14 @@ def plan_training(job: Job, progress: Progress | None = None) -> TrainingPlan:
 
     watch, progress = Stopwatch(), progress or SilentProgress()
     progress.step("Reading the data")
-    import_estimator(job.spec.model.estimator)
+    estimator = make_estimator(job.spec)
     with watch.time("read"):
         dataset = read_rows(job)
     progress.step("Checking it")
     with watch.time("check"):
-        features, rows = plan_features(job, dataset)
-        estimator = make_pipeline(job.spec, features).named_steps["model"]
         target = make_target(job, dataset, is_classifier=is_classifier(estimator))
-        split = make_split(job.spec, dataset, target)
+        used, target, split = narrow(dataset, target, make_split(job.spec, dataset, target))
+        features, rows = plan_features(job, used)
         plan = TrainingPlan(job, dataset, target, features, rows, split, durations_s=watch.durations_s)
         check_search(plan)
         plan = replace(plan, warnings=_find_suspects(plan))
@@ -80,41 +79,39 @@ def train(job: Job, *, settings: Settings | None = None, progress: Progress | No
         UnreachableError: A data source or MLflow gives no answer.
     """
     progress = progress or SilentProgress()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            return _train(plan_training(job, progress), settings or read_settings(), progress, pool)
-        finally:
-            progress.close()
+    try:
+        return _train(plan_training(job, progress), settings or read_settings(), progress)
+    finally:
+        progress.close()
 
 
-def _train(
-    plan: TrainingPlan, settings: Settings, progress: Progress, pool: ThreadPoolExecutor
-) -> TrainingResult:
-    from .recording import list_tags, record_training, register_training  # noqa: PLC0415 - imports mlflow
+def _train(plan: TrainingPlan, settings: Settings, progress: Progress) -> TrainingResult:
+    from .recording import Recorder, list_tags, register_training  # noqa: PLC0415 - imports mlflow
     from .tracking import Tracker  # noqa: PLC0415 - imports mlflow
 
-    digest = pool.submit(compute_table_digest, plan.dataset.frame)
     tracker, watch = Tracker(settings), Stopwatch(plan.durations_s)
-    with tracker.open_run(plan.job.experiment, list_tags(plan)) as run:
+    with (
+        tracker.open_run(plan.job.experiment, list_tags(plan)) as run,
+        ThreadPoolExecutor(WORKERS) as pool,
+        Recorder(run, plan, pool) as recorder,
+    ):
         progress.step("Fitting")
         with watch.time("fit"):
             learn = make_features(plan, plan.rows.iloc[plan.split.train])
             fitted = _fit(plan, learn, partial(tracker.open_trial, run), progress)
         progress.step("Judging")
         with watch.time("evaluate"):
+            recorder.start_package(fitted)
             judge = make_features(plan, plan.rows.iloc[plan.split.evaluate])
             truth = plan.target.truth.iloc[plan.split.evaluate].to_numpy()
-            outcome = answer(fitted.pipeline, judge, truth, plan)
+            outcome = answer(fitted.pipeline, judge, truth, plan, pool)
         progress.step("Writing it down")
         with watch.time("record"):
-            metrics = measure(outcome)
-            warning = record_training(
-                run, plan, Trained(fitted, outcome, judge, metrics), digest.result, pool
-            )
-            if warning:
-                progress.warn(warning)
-                plan = replace(plan, warnings=(*plan.warnings, warning))
-    return register_training(tracker, run, plan, Trained(fitted, outcome, judge, metrics), digest.result())
+            trained = Trained(fitted, outcome, judge, measure(outcome))
+            record = recorder.finish(trained)
+    if record.warning:
+        progress.warn(record.warning)
+    return register_training(tracker, run, record, trained)
 
 
 def _fit(plan: TrainingPlan, features: "pd.DataFrame", open_trial: OpenTrial, progress: Progress) -> Fitted:

@@ -121,6 +121,8 @@ def as_type(values: Any, kind: str) -> Any:
         return moments.astype("datetime64[ns]")
     if kind == "category":
         text = values.astype(object)
+        if pd.api.types.infer_dtype(values, skipna=True) == "string":  # the usual case: nothing to convert
+            return text.where(values.notna(), np.nan)
         missing = text.isna()
         return text.where(missing, text.map(str)).where(~missing, np.nan).astype(object)
     if values.dtype == object:  # numbers with None among them
