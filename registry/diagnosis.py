@@ -110,15 +110,12 @@ def _check_server(settings: Settings, store: RegistryStore) -> Iterator[Check]:
         )
     )
     if settings.tracking_uri.startswith("http"):
-        pool = (
-            "cannot be seen from here; greenroom server sets it, else set MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=20"
-        )
-        yield Check("pool", "look", f"{pool} on the server, for more than a few clients at once")
+        yield Check("pool", "look", POOL)
     yield from _check_stages(store, [model.name for model in models])
 
 
 def _check_stages(store: RegistryStore, names: list[str]) -> Iterator[Check]:
-    """MLflow's deprecated stages can hold two Production versions at once, and Greenroom never writes them."""
+    """MLflow's deprecated stages can hold two Production versions at once; Greenroom never writes them."""
     for name in names:
         staged = [one for one in store.list_versions(name) if one.deprecated_stage]
         if staged:

@@ -228,10 +228,11 @@ def _lack(reason: str) -> GateResult:
 def _measure(case: Case, question: Question, holder: Answers, candidate: Answers) -> Measured:
     import pandas as pd  # noqa: PLC0415 - heavy
 
-    answers = {
-        "holder": pd.read_parquet(holder.rows or ""),
-        "candidate": pd.read_parquet(candidate.rows or ""),
-    }
+    answers = {}
+    for who, given in (("holder", holder), ("candidate", candidate)):
+        if given.rows is None:
+            raise ArtifactError(f"The {who} could not answer the rows: {given.rows_error}")
+        answers[who] = pd.read_parquet(given.rows)
     columns = [question.target, *([question.group] if question.group else [])]
     table = pd.read_parquet(question.rows, columns=columns)
     losses = compute_losses(

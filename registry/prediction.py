@@ -14,7 +14,7 @@ __all__ = ["PREDICTION", "PROBABILITY", "normalise"]
 
 PREDICTION: Final = "prediction"
 PROBABILITY: Final = "probability."
-MAX_MESSAGE: Final = 500
+MAX_MESSAGE: Final = 300
 """Characters of a foreign model's error that are passed on."""
 
 SUM_TOLERANCE: Final = 1e-3
@@ -37,7 +37,9 @@ def main(argv: list[str]) -> int:
 
 
 def _word(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:MAX_MESSAGE]}"
+    """The first line: further ones show the caller's rows."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:MAX_MESSAGE]}"
 
 
 def _open(request: dict[str, Any], result: dict[str, Any]) -> Any:
@@ -57,14 +59,31 @@ def _open(request: dict[str, Any], result: dict[str, Any]) -> Any:
 def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -> None:
     import pandas as pd  # noqa: PLC0415 - heavy
 
-    rows = pd.read_parquet(request["rows"], columns=request["features"])
     start = time.perf_counter()
     try:
+        rows = pd.read_parquet(request["rows"], columns=_choose_columns(model, request))
         raw = model.predict(rows, params=_ask_for_probability(model))
         normalise(raw, request["task"], request["classes"]).to_parquet(request["answers"])
     except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
         result["rows_error"] = _word(error)
     result["predict_s"] = time.perf_counter() - start
+
+
+def _choose_columns(model: Any, request: dict[str, Any]) -> list[str]:
+    """What the model itself says it takes, where it does: two models may look at different columns."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    schema = model.metadata.get_input_schema()
+    named = schema.input_names() if schema is not None and schema.has_input_names() else []
+    present = set(pq.read_schema(request["rows"]).names)
+    missing = (
+        [column.name for column in schema.inputs if column.required and column.name not in present]
+        if named
+        else []
+    )
+    if missing:
+        raise ValueError(f"the rows lack the columns {', '.join(missing)}")
+    return [name for name in named if name in present] or request["features"]
 
 
 def _ask_for_probability(model: Any) -> dict[str, str] | None:
