@@ -24,8 +24,9 @@ GRACE_S: Final = 8.0
 class KeptProcess:
     """A running program, together with everything it started."""
 
-    def __init__(self, keeper: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, keeper: "subprocess.Popen[bytes]", grace_s: float) -> None:
         self._keeper = keeper
+        self._grace_s = grace_s
 
     @property
     def pid(self) -> int:
@@ -42,7 +43,7 @@ class KeptProcess:
             with suppress(OSError):
                 self._keeper.stdin.close()
         try:
-            return self._keeper.wait(GRACE_S + 4.0)
+            return self._keeper.wait(self._grace_s + 4.0)
         except subprocess.TimeoutExpired:
             return self.kill()
 
@@ -57,7 +58,12 @@ class KeptProcess:
 
 
 def start_kept(
-    command: Sequence[str], *, env: Mapping[str, str], folder: Path, output: "IO[bytes] | int"
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    folder: Path,
+    output: "IO[bytes] | int",
+    grace_s: float = GRACE_S,
 ) -> KeptProcess:
     """Starts a program under a keeper, in a session of its own (a terminal's Ctrl-C does not reach it).
 
@@ -66,9 +72,10 @@ def start_kept(
         env: Its whole environment.
         folder: Its working directory.
         output: Where both its output streams go.
+        grace_s: How long it may take to stop by itself when asked.
     """
     keeper = subprocess.Popen(  # noqa: S603 - the command is the caller's own
-        [sys.executable, "-P", "-m", "registry.keeper", *command],
+        [sys.executable, "-P", "-m", "registry.keeper", str(grace_s), *command],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
@@ -76,26 +83,26 @@ def start_kept(
         cwd=folder,
         start_new_session=True,
     )
-    return KeptProcess(keeper)
+    return KeptProcess(keeper, grace_s)
 
 
-def main(command: Sequence[str]) -> int:
+def main(grace_s: float, command: Sequence[str]) -> int:
     """The keeper's own work: run, watch standard input, clear up."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: None)  # meant for the program; the keeper goes last
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - as above
-    threading.Thread(target=_stop_at_end_of_input, args=(program,), daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_input, args=(program, grace_s), daemon=True).start()
     exit_code = program.wait()
     _end_group(signal.SIGTERM)
     return exit_code
 
 
-def _stop_at_end_of_input(program: "subprocess.Popen[bytes]") -> None:
+def _stop_at_end_of_input(program: "subprocess.Popen[bytes]", grace_s: float) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     _end_group(signal.SIGTERM)
     try:
-        program.wait(GRACE_S)
+        program.wait(grace_s)
     except subprocess.TimeoutExpired:
         _end_group(signal.SIGKILL)  # takes the keeper along
 
@@ -106,4 +113,4 @@ def _end_group(signum: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -33,6 +33,7 @@ READY_TIMEOUT_S: Final = 120.0
 
 DATABASE_TIMEOUT_S: Final = 10.0
 HOUSEKEEPING_S: Final = 1.0
+MAX_PORT: Final = 65535
 WORDS_LENGTH: Final = 300
 
 
@@ -172,10 +173,10 @@ def check_port(host: str, port: int) -> None:
         UsageError: There is no such port.
         GreenroomError: Somebody listens there, or the address is not this machine's.
     """
+    if not 0 <= port <= MAX_PORT:
+        raise UsageError(f"{port} is no port.", hint=f"Ports are 1 to {MAX_PORT}; 0 takes a free one.")
     try:
         _bind(host, port).close()
-    except OverflowError as error:
-        raise UsageError(f"{port} is no port.", hint="Ports are 1 to 65535; 0 takes a free one.") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise GreenroomError(

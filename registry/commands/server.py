@@ -3,11 +3,13 @@
 import argparse
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from registry.console import Answer, Command, announce, say
+from registry.console import EXIT_INTERRUPTED, Answer, Command, announce, say
+from registry.errors import GreenroomError
 
 if TYPE_CHECKING:
     from registry.caretaking import Caretaker
@@ -45,23 +47,34 @@ def _run(arguments: argparse.Namespace) -> Answer:
     settings = read_server_settings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # unwinds: the server is stopped on the way out
     say("Starting MLflow …")
-    with (
-        suppress(SystemExit),
-        start_server(
-            host=arguments.host,
-            port=arguments.port,
-            backend_store_uri=arguments.backend_store_uri or settings.backend_store_uri,
-            artifacts=arguments.artifacts or settings.artifacts,
-            workers=arguments.workers,
-            allowed_hosts=arguments.allowed_hosts,
-        ) as server,
-    ):
+    with start_server(
+        host=arguments.host,
+        port=arguments.port,
+        backend_store_uri=arguments.backend_store_uri or settings.backend_store_uri,
+        artifacts=arguments.artifacts or settings.artifacts,
+        workers=arguments.workers,
+        allowed_hosts=arguments.allowed_hosts,
+    ) as server:
         say(f"MLflow is at {server.uri} (Ctrl-C stops it).")
         say(f"For other commands: export MLFLOW_TRACKING_URI={server.uri}")
         if arguments.json:
             announce({"schema": SCHEMA, "uri": server.uri})
-        keep_running(server, _make_caretaker(server.uri))
+        with _without_a_second_document() if arguments.json else nullcontext():
+            keep_running(server, _make_caretaker(server.uri))
     return Answer({}, "")
+
+
+@contextmanager
+def _without_a_second_document() -> Iterator[None]:
+    """The one document was printed when the server was ready: how it ended is the exit code's to say."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        sys.exit(EXIT_INTERRUPTED)
+    except GreenroomError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
 
 
 def _make_caretaker(uri: str) -> "Caretaker":

@@ -41,8 +41,8 @@ def check_database(uri: str, timeout_s: float, *, variable: str, may_create: boo
         UnreachableError: No answer.
     """
     shown, hint = parse_address(uri).text, f"Check {variable}."
-    if uri.startswith("sqlite"):
-        _check_file(uri, shown, hint, may_create=may_create)
+    if uri.startswith("sqlite") and not _check_file(uri, shown, hint, may_create=may_create):
+        return  # knocking would create it
     from sqlalchemy import exc  # noqa: PLC0415 - slow import
 
     try:
@@ -55,20 +55,24 @@ def check_database(uri: str, timeout_s: float, *, variable: str, may_create: boo
         raise _word(shown, hint, str(error.__cause__ or error)) from error
 
 
-def _check_file(uri: str, shown: str, hint: str, *, may_create: bool) -> None:
+def _check_file(uri: str, shown: str, hint: str, *, may_create: bool) -> bool:
+    """False if there is no file yet, and that is welcome."""
     name = uri.partition("?")[0].partition(":///")[2]
     if not name or name == ":memory:" or name.startswith("file:"):
-        return
+        return True
     file = Path(name)
     if file.is_dir():
         raise StoreError(f"{shown} is a folder, not a database file.", hint=hint)
-    if not file.exists() and not (may_create and file.parent.is_dir()):
-        if not file.parent.is_dir():
-            raise NotFoundError(f"There is no folder {file.parent} for {shown}.", hint=hint)
+    if file.exists():
+        return True
+    if not file.parent.is_dir():
+        raise NotFoundError(f"There is no folder {file.parent} for {shown}.", hint=hint)
+    if not may_create:
         raise NotFoundError(
             f"There is no MLflow database at {shown}.",
             hint=f"{hint} Train a model here first, or start: greenroom server",
         )
+    return False
 
 
 def _knock(uri: str, timeout_s: float) -> None:
