@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -95,3 +96,6 @@ COMMAND: Final = Command(
     run=_run,
     epilog=EPILOG,
 )
+
+if __name__ == "__main__":  # python -m training.cli, as MLproject calls it
+    sys.exit(main())

@@ -1,10 +1,10 @@
 """Fits the pipeline, and answers the held-out rows with it."""
 
-from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from registry import DataError, UsageError
 
@@ -14,6 +14,17 @@ from .job import JobSpec
 from .result import Outcome, TrainingPlan
 
 __all__ = ["answer", "fit_pipeline", "has_probability", "make_features", "make_pipeline"]
+
+_LIKELIEST: Final = (
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
+    "sklearn.ensemble._gb.GradientBoostingClassifier",
+    "sklearn.ensemble._forest.",
+    "sklearn.linear_model._logistic.LogisticRegression",
+    "sklearn.tree._classes.DecisionTreeClassifier",
+)
+"""Classifiers whose answer is the likeliest class, up to rounding; others (SVC, thresholds) may differ."""
+TIE: Final = 1e-6
+"""Probabilities nearer to each other than this may be a tie that rounding decided: the model decides."""
 
 
 def make_features(plan: TrainingPlan, rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,29 +70,27 @@ def has_probability(pipeline: Any) -> bool:
     return hasattr(pipeline, "predict_proba")
 
 
-def answer(
-    pipeline: Any, features: pd.DataFrame, truth: Any, plan: TrainingPlan, pool: Executor | None = None
-) -> Outcome:
-    """Answers rows after the row layer; truth beside it.
-
-    Args:
-        pipeline: The fitted pipeline.
-        features: The rows.
-        truth: What the answers should be.
-        plan: The job and its data.
-        pool: Where scikit-learn's own estimators (they may be read by two threads) say labels while they say
-            probabilities here.
-    """
+def answer(pipeline: Any, features: pd.DataFrame, truth: Any, plan: TrainingPlan) -> Outcome:
+    """Answers rows after the row layer; truth beside it."""
     task, classes = plan.target.task, plan.target.classes
     if task == "regression" or not has_probability(pipeline):
         return Outcome(task, classes, np.asarray(truth), np.asarray(pipeline.predict(features)), None)
     encoded = pipeline.named_steps["columns"].transform(features)
     model = pipeline.named_steps["model"]
-    beside = pool is not None and type(model).__module__.startswith("sklearn.")
-    labels = pool.submit(model.predict, encoded) if pool is not None and beside else None
     probabilities = np.asarray(model.predict_proba(encoded), dtype=np.float64)
-    answers = labels.result() if labels is not None else model.predict(encoded)
-    return Outcome(task, classes, np.asarray(truth), np.asarray(answers), probabilities)
+    return Outcome(task, classes, np.asarray(truth), _label(model, encoded, probabilities), probabilities)
+
+
+def _label(model: Any, encoded: Any, probabilities: NDArray[np.float64]) -> NDArray[Any]:
+    """What ``model.predict`` says, without asking it where that is certain to be the likeliest class."""
+    if not f"{type(model).__module__}.{type(model).__name__}".startswith(_LIKELIEST):
+        return np.asarray(model.predict(encoded))
+    answers: NDArray[Any] = np.asarray(model.classes_)[probabilities.argmax(axis=1)]
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    close = np.flatnonzero(top[:, 1] - top[:, 0] < TIE)
+    if len(close):
+        answers[close] = model.predict(encoded[close])
+    return answers
 
 
 def _first_line(error: Exception) -> str:

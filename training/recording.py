@@ -90,15 +90,26 @@ class Recorder:
         self._tasks.append(self._package)
 
     def finish(self, trained: Trained) -> Record:
-        """Stores files, model, data set, params, metrics and tags."""
+        """Stores files, data set, params, metrics and tags; pictures are drawn while the server writes."""
         assert self._package is not None, "start_package comes first"
         plan, files = self._plan, Path(self._folder.name) / "run"
         files.mkdir()
-        rows = self._write_files(trained, files)
-        package, sha256 = self._package.result(), self._digest.result()
+        importing = self._pool.submit(_measure_importance, plan, trained)
+        rows = write_evaluation_rows(plan, trained.outcome, files)
+        logging = self._pool.submit(self._log, trained, rows)
+        self._tasks += [importing, logging]
+        write_job(plan, trained.fitted, files)
+        self._draw(trained, importing, files)
+        record = logging.result()
+        self._run.upload(files)
+        self._run.finish_model()
+        return record
+
+    def _log(self, trained: Trained, rows: EvaluationRows) -> Record:
+        assert self._package is not None
+        package, sha256, plan = self._package.result(), self._digest.result(), self._plan
         if package.warning:
             plan = replace(plan, warnings=(*plan.warnings, package.warning))
-        self._run.upload(files)
         self._run.log_dataset(make_dataset_record(plan, sha256))
         self._run.log(
             params=flatten_job(plan, trained.fitted),
@@ -111,24 +122,18 @@ class Recorder:
                 **list_warnings(plan),
             },
         )
-        self._run.finish_model()
         return Record(plan, sha256, package.warning)
 
-    def _write_files(self, trained: Trained, files: Path) -> EvaluationRows:
-        """The job, the held-out rows, importances and pictures."""
-        plan = self._plan
-        importing = self._pool.submit(_measure_importance, plan, trained)
-        self._tasks.append(importing)
-        write_job(plan, trained.fitted, files)
-        rows = write_evaluation_rows(plan, trained.outcome, files)
+    def _draw(self, trained: Trained, importing: "Future[pd.DataFrame | None]", files: Path) -> None:
+        plan, outcome = self._plan, trained.outcome
         if plan.job.spec.evaluation.plots:
-            write_pictures(draw_outcome(trained.outcome, plan.target.name), files)
+            write_pictures(draw_outcome(outcome, plan.target.name), files)
         importance = importing.result()
-        if importance is not None:
-            importance.to_csv(files / "feature_importance.csv", index=False)
-            if plan.job.spec.evaluation.plots:
-                write_pictures(draw_importance(importance, trained.outcome), files)
-        return rows
+        if importance is None:
+            return
+        importance.to_csv(files / "feature_importance.csv", index=False)
+        if plan.job.spec.evaluation.plots:
+            write_pictures(draw_importance(importance, outcome), files)
 
 
 def register_training(tracker: Tracker, run: TrainingRun, record: Record, trained: Trained) -> TrainingResult:

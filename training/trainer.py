@@ -104,7 +104,7 @@ def _train(plan: TrainingPlan, settings: Settings, progress: Progress) -> Traini
             recorder.start_package(fitted)
             judge = make_features(plan, plan.rows.iloc[plan.split.evaluate])
             truth = plan.target.truth.iloc[plan.split.evaluate].to_numpy()
-            outcome = answer(fitted.pipeline, judge, truth, plan, pool)
+            outcome = answer(fitted.pipeline, judge, truth, plan)
         progress.step("Writing it down")
         with watch.time("record"):
             trained = Trained(fitted, outcome, judge, measure(outcome))
