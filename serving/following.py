@@ -145,7 +145,7 @@ class Follower(threading.Thread):
             self._act(target)
             problem = self._find_problem(target)
         if problem and self._live.model is None:
-            problem = self._restore(problem)
+            problem += self._restore()
         self._tell(replace(following, empty=empty), problem)
         if not following.looked or (not had_model and self._live.model is not None):
             self._announce()
@@ -191,16 +191,15 @@ class Follower(threading.Thread):
             self._telemetry.count_swap(model.version, model.scorer.engine)
             _log.info("Version %s is on stage (before: %s).", model.version, before and before.version)
 
-    def _restore(self, problem: str) -> str:
-        """At a start in trouble: what was served last, from the cache. Returns the problem, in full."""
+    def _restore(self) -> str:
+        """At a start in trouble: serves from the cache what was served last; returns why that failed."""
         try:
             model = self._preparer.restore()
         except GreenroomError as error:
-            return f"{problem} (and the cached version cannot be used: {error})"
-        if model is None:
-            return problem
-        self._put_on_stage(model)
-        return f"{problem} (version {model.version} is served from the cache)"
+            return f" (and the cached version cannot be used: {error})"
+        if model is not None:
+            self._put_on_stage(model)
+        return ""
 
     def _find_problem(self, target: Target | None) -> str | None:
         served = self._live.model

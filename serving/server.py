@@ -69,7 +69,7 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
     with _bind(settings.host, settings.port) as listener:
         address = _format_address(settings.host, listener.getsockname()[1])
         connect = functools.cache(lambda: open_store(environment))  # a failure is not kept: tried again
-        cache = ModelCache(Path(environment.cache_dir).expanduser())
+        cache = ModelCache(Path(environment.cache_dir).expanduser() / "serving")
         watch = StageWatch(connect, settings.model, settings.stage, template=environment.ledger_experiment)
         preparer = Preparer(
             connect,

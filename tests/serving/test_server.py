@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import STAGES, PromotionRequest, open_ledger, promote, read_settings, rollback
+from registry import STAGES, PromotionRequest, open_ledger, promote, read_settings
 from registry.server import Server, start_server
 from tests.serving.scoring_servers import (
     ServeModel,
@@ -115,23 +115,6 @@ def test_no_request_fails_and_no_answer_mixes_versions_while_production_moves(
     assert hammer.answers.total() > 200
 
 
-def test_a_rollback_is_served_from_memory(mlflow_server: Server, model_name: str, tmp_path: Path) -> None:
-    uri = mlflow_server.uri
-    log_constants(uri, model_name, [1, 2])
-    set_alias(uri, model_name, "1")
-    with serve_model(model_name, uri, tmp_path) as server:
-        set_alias(uri, model_name, "2")
-        wait_for_version(server, "2")
-        assert server.info()["previous"] == "1"
-        for path in (tmp_path / "cache" / "models").iterdir():
-            path.rename(path.with_name(f"{path.name}.gone"))
-        started = time.monotonic()
-        set_alias(uri, model_name, "1")
-        wait_for_version(server, "1")
-        assert time.monotonic() - started < 1.0
-        assert predict(server.port).document == {"predictions": [1.0]}
-
-
 def test_it_waits_for_a_first_promotion_takes_it_and_ends_on_ctrl_c(
     mlflow_server: Server, model_name: str, tmp_path: Path
 ) -> None:
@@ -146,7 +129,7 @@ def test_it_waits_for_a_first_promotion_takes_it_and_ends_on_ctrl_c(
         set_alias(uri, model_name, "1")
         wait_until(lambda: ask(server.port, "GET", "/ready").status == 200)
         assert predict(server.port).document == {"predictions": [1.0]}
-        assert "Ready: http://" in server.read_log()
+        wait_until(lambda: "Ready: http://" in server.read_log())
         assert list_children(server.process.pid) == []
         assert server.stop(signal.SIGINT) == 130
         assert "Traceback" not in server.read_log()
@@ -220,25 +203,9 @@ def test_without_mlflow_it_serves_on_restarts_from_the_cache_and_recovers(
             assert predict(ours.port).document == {"predictions": [2.0]}
 
 
-def test_a_damaged_cache_is_not_served(own_server: tuple[Server, Path], tmp_path: Path) -> None:
-    server, _ = own_server
-    log_constants(server.uri, "m", [1])
-    set_alias(server.uri, "m", "1")
-    with serve_model("m", server.uri, tmp_path):
-        pass
-    (weights,) = (tmp_path / "cache" / "models").glob("*/model.skops")
-    weights.write_bytes(weights.read_bytes() + b"x")
-    server.process.stop()
-    with serve_model("m", server.uri, tmp_path) as ours:
-        assert (ours.announced["ready"], ours.info()["version"]) == (False, None)
-        assert predict(ours.port).status == 503
-
-
-def test_versions_that_may_not_or_cannot_be_loaded_leave_the_old_one_serving(
-    tracking_uri: str, tmp_path: Path
-) -> None:
+def test_code_that_nobody_vouched_for_does_not_run(tracking_uri: str, tmp_path: Path) -> None:
     """The canary is a file that the artifact's own code would write when it is loaded."""
-    log_constants(tracking_uri, "m", [1, 2, 3])
+    log_constants(tracking_uri, "m", [1, 2])
     set_alias(tracking_uri, "m", "1")
     canary = tmp_path / "canary"
     with serve_model("m", tracking_uri, tmp_path / "serving") as server:
@@ -259,12 +226,6 @@ def test_versions_that_may_not_or_cannot_be_loaded_leave_the_old_one_serving(
         )
         assert "Degraded: version 2 cannot be served" in server.read_log()
         assert not canary.exists()
-        (mlmodel,) = find_artifacts(tracking_uri, tmp_path, "3")
-        (mlmodel.parent / "model.skops").unlink()
-        set_alias(tracking_uri, "m", "3")
-        wait_until(lambda: server.info()["refused"] == "3")
-        assert "does not load" in server.info()["problems"][0]
-        assert predict(server.port).document == {"predictions": [1.0]}
         set_alias(tracking_uri, "m", "1")
         wait_until(lambda: not server.info()["degraded"])
 
@@ -272,28 +233,28 @@ def test_versions_that_may_not_or_cannot_be_loaded_leave_the_old_one_serving(
 def test_with_history_the_ledger_counts_and_tampered_files_are_refused(
     tracking_uri: str, tmp_path: Path
 ) -> None:
-    log_constants(tracking_uri, "m", [1, 2])
+    log_constants(tracking_uri, "m", [1])
     ledger = open_ledger("m", settings=read_settings({"MLFLOW_TRACKING_URI": tracking_uri}))
-    for version in ("1", "2"):
-        for stage in STAGES:
-            assert promote(ledger, PromotionRequest("m", stage, version, override="a test")).moved
-    rollback(ledger)
+    for stage in STAGES:
+        assert promote(ledger, PromotionRequest("m", stage)).moved
+    (mlmodel,) = find_artifacts(tracking_uri, tmp_path, "1")
+    weights = mlmodel.parent / "model.skops"
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     with serve_model("m", tracking_uri, tmp_path / "serving") as server:
+        assert server.announced["ready"] is False
         info = server.info()
-        assert (info["version"], info["managed"], info["warm"]) == ("1", True, True)
-        assert info["seq"] > 4
-        assert info["since"].endswith("Z")
-        (mlmodel,) = find_artifacts(tracking_uri, tmp_path, "2")
-        weights = bytearray((mlmodel.parent / "model.skops").read_bytes())
-        weights[-1] ^= 1
-        (mlmodel.parent / "model.skops").write_bytes(weights)
-        rollback(ledger, to_version="2")
-        wait_until(lambda: server.info()["refused"] == "2")
-        assert "are not those that were verified" in server.info()["problems"][0]
-        assert predict(server.port).document == {"predictions": [1.0]}
-        rollback(ledger, to_version="1")
+        assert (info["version"], info["refused"], info["degraded"]) == (None, "1", True)
+        assert "are not those that were verified" in info["problems"][0]
+        assert predict(server.port).status == 503
+        weights.write_bytes(sound)
+        wait_until(lambda: ask(server.port, "GET", "/ready").status == 200)
         wait_until(lambda: not server.info()["degraded"])
-        assert server.info()["seq"] > info["seq"]
+        info = server.info()
+        assert (info["version"], info["managed"]) == ("1", True)
+        assert info["seq"] >= 2
+        assert info["since"].endswith("Z")
+        assert predict(server.port).document == {"predictions": [1.0]}
 
 
 def find_artifacts(uri: str, folder: Path, version: str) -> Sequence[Path]:
