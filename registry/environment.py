@@ -195,12 +195,20 @@ def has_proxy(scheme: str, host: str) -> bool:
     return (scheme in proxies or "all" in proxies) and not proxy_bypass(host)
 
 
+_UPLOAD_TIMEOUT_S: Final = 30
+"""MLflow has one timeout for all: also for the moment in which a server moves a whole file on to S3."""
+
+
 def limit_mlflow(timeout_s: float) -> None:
     """Bounds MLflow's own client, unless the user did: by default it retries a dead server for minutes."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(timeout_s))))
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    set_defaults(
+        {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(_UPLOAD_TIMEOUT_S, round(timeout_s))),
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
+    )
 
 
 def set_defaults(defaults: Mapping[str, str]) -> None:

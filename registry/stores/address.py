@@ -1,7 +1,7 @@
 """What a tracking or registry URI says, apart from what it keeps secret."""
 
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 __all__ = ["Address", "parse_address"]
 
@@ -46,6 +46,7 @@ def parse_address(uri: str) -> Address:
     userinfo, _, host = parts.netloc.rpartition("@")
     username, _, password = userinfo.partition(":")
     query = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() not in _SECRET_KEYS]
-    path = parts.path.rstrip("/") if parts.scheme.lower() in {"http", "https"} else parts.path
-    text = urlunsplit((parts.scheme, host.lower(), path, urlencode(query, safe="/:,"), ""))
-    return Address(parts.scheme.lower(), text, unquote(username) or None, unquote(password) or None)
+    scheme = parts.scheme.lower()
+    path = parts.path.rstrip("/") if scheme in {"http", "https"} else parts.path
+    text = f"{scheme}://{host.lower()}{path}" + (f"?{urlencode(query, safe='/:,')}" if query else "")
+    return Address(scheme, text, unquote(username) or None, unquote(password) or None)

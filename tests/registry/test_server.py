@@ -86,9 +86,12 @@ def test_a_signal_stops_the_whole_process_tree_and_adds_nothing_to_the_one_docum
     assert json.loads(stdout) == {"schema": "greenroom/server/1", "uri": uri}
 
 
-def test_a_server_works_with_what_it_finds_in_its_folder(tmp_path: Path) -> None:
-    """From nothing: tables are created, and artifacts go below the folder."""
+def test_a_server_starts_from_nothing_and_keeps_everything_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "7")
     with start_server(folder=tmp_path, log=tmp_path / "log") as server:
+        environment = psutil.Process(server.process.pid).children(recursive=True)[-1].environ()
         store = RestStore(server.uri)
         run = store.create_run(store.create_experiment("e", {}), "r", {})
         (tmp_path / "source").mkdir()
@@ -100,6 +103,10 @@ def test_a_server_works_with_what_it_finds_in_its_folder(tmp_path: Path) -> None
     assert [file.read_text() for file in (tmp_path / "mlartifacts").rglob("a")] == ["1"]
     with pytest.raises(UnreachableError):
         store.list_models()
+    assert environment["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] == "7"  # the user's own setting is left alone
+    assert environment["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] == "60"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_a_server_holds_forty_writers_at_once(mlflow_server: Server) -> None:
@@ -115,20 +122,6 @@ def test_a_server_holds_forty_writers_at_once(mlflow_server: Server) -> None:
     with ThreadPoolExecutor(40) as pool:
         list(pool.map(write, range(40)))
     assert len(store.get_run(run.run_id).metrics) == 4000
-
-
-def test_the_users_own_settings_are_left_alone(
-    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "7")
-    copy_template(sqlite_template, tmp_path / "mlflow.db", "mlflow-artifacts:/0")
-    with start_server(folder=tmp_path, log=tmp_path / "log") as server:
-        family = psutil.Process(server.process.pid).children(recursive=True)
-        environment = family[-1].environ()
-    assert environment["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] == "7"
-    assert environment["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] == "60"
-    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 # housekeeping
