@@ -74,9 +74,8 @@ def _knock(uri: str, timeout_s: float, variable: str) -> None:
         return
     parts = urlsplit(uri)
     try:
-        socket.create_connection(
-            (parts.hostname or "", parts.port or _PORTS[parts.scheme]), timeout_s
-        ).close()
+        port = parts.port or _PORTS[parts.scheme]
+        socket.create_connection((parts.hostname or "", port), timeout_s).close()
     except OSError as error:
         raise UnreachableError(
             f"No answer from MLflow at {parse_address(uri).text} ({error.strerror or error}).",

@@ -1,5 +1,7 @@
 """What MLflow's library raises becomes one of Greenroom's errors, worded for the deed."""
 
+from typing import Any
+
 import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
@@ -26,6 +28,12 @@ from registry.errors import (
 from registry.stores.translation import translating
 
 
+def _make_rest_error(document: dict[str, str]) -> Exception:
+    untyped: Any = RestException
+    error: Exception = untyped(document)
+    return error
+
+
 def _raise_chained(outer: Exception, inner: Exception) -> None:
     raise outer from inner
 
@@ -40,8 +48,8 @@ def _raise_chained(outer: Exception, inner: Exception) -> None:
         (MlflowException("database is locked", TEMPORARILY_UNAVAILABLE), UnreachableError),
         (MlflowException("said nothing exact", INTERNAL_ERROR), StoreError),
         (MlflowException("API request to http://x failed with error code 502"), UnreachableError),
-        (RestException({"error_code": "INTERNAL_ERROR", "message": "oops"}), UnreachableError),
-        (RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "gone"}), NotFoundError),
+        (_make_rest_error({"error_code": "INTERNAL_ERROR", "message": "oops"}), UnreachableError),
+        (_make_rest_error({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "gone"}), NotFoundError),
         (requests.ConnectionError("refused"), UnreachableError),
         (requests.ReadTimeout("late"), UnreachableError),
         (OperationalError("SELECT 1", {}, Exception("server closed the connection")), UnreachableError),
@@ -56,7 +64,7 @@ def _raise_chained(outer: Exception, inner: Exception) -> None:
 )
 def test_every_foreign_error_has_its_class(error: Exception, kind: type[GreenroomError]) -> None:
     with (
-        pytest.raises(GreenroomError, match=r"find model m|find-model-m|package") as caught,
+        pytest.raises(GreenroomError, match=r"find model m|package") as caught,
         translating("find model m"),
     ):
         raise error
@@ -76,7 +84,7 @@ def test_an_s3_refusal_deep_in_the_chain_is_worded_for_s3() -> None:
 
 
 def test_the_message_is_the_first_line_without_the_code_and_without_sql() -> None:
-    error = RestException(
+    error = _make_rest_error(
         {"error_code": "INVALID_PARAMETER_VALUE", "message": "Bad alias.\n[SQL: INSERT secret]"}
     )
     with pytest.raises(StoreError) as caught, translating("set alias x"):
