@@ -11,7 +11,8 @@ from typing import Final
 
 from .errors import NotFoundError
 from .ledger.entry import Entry
-from .ledger.ledger import Ledger, Reading
+from .ledger.ledger import Ledger
+from .ledger.reading import Reading
 from .ledger.state import Holding, State
 from .names import STAGES, Tag
 from .store import ModelVersion, RegisteredModel, RegistryStore

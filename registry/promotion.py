@@ -20,7 +20,7 @@ from .projection import project
 from .store import ModelVersion
 from .upkeep import ensure_history, preview_history
 
-__all__ = ["Outcome", "PromotionRequest", "promote"]
+__all__ = ["Outcome", "PromotionRequest", "commit", "promote"]
 
 Progress = Callable[[str], None]
 
@@ -202,14 +202,35 @@ class _Promotion:
         )
 
     def _commit(self, draft: Draft, outcome: Outcome) -> Outcome:
-        def decide(now: State) -> Draft:
-            check_basis(self.state, now, self.version, self.request.to, draft.manifest or "")
-            return draft
-
         try:
-            entry, _ = self.ledger.append(decide, expect=self.request.expect)
+            seq = commit(self.ledger, self.state, self.version, draft, expect=self.request.expect)
         except ConflictError as error:
             seq = self.ledger.open().state.seq
             return replace(outcome, verdict="conflict", conflict=error.what, seq=seq)
-        project(self.ledger)
-        return replace(outcome, seq=entry.seq, moved=True)
+        return replace(outcome, seq=seq, moved=True)
+
+
+def commit(
+    ledger: Ledger, before: State, version: ModelVersion, draft: Draft, *, expect: int | None = None
+) -> int:
+    """Appends a judged promotion if what it rested on still holds, then projects it; returns the entry's seq.
+
+    Args:
+        ledger: The model's history.
+        before: The state that the version was judged under.
+        version: The version.
+        draft: The entry, with the evidence.
+        expect: Only if the newest entry still has this seq.
+
+    Raises:
+        ConflictError: Somebody else moved first.
+        UnreachableError: MLflow gives no answer.
+    """
+
+    def decide(now: State) -> Draft:
+        check_basis(before, now, version, draft.stage or "", draft.manifest or "")
+        return draft
+
+    entry, _ = ledger.append(decide, expect=expect)
+    project(ledger)
+    return entry.seq

@@ -11,7 +11,8 @@ from typing import Final
 
 from .errors import ConflictError
 from .ledger.entry import Draft
-from .ledger.ledger import Ledger, Reading, new_nonce
+from .ledger.ledger import Ledger, new_nonce
+from .ledger.reading import Reading
 from .ledger.state import State
 from .projection import is_projected, plan_aliases, project
 from .upkeep import ensure_history

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .ledger.entry import Entry
-from .ledger.ledger import Reading
+from .ledger.reading import Reading
 from .names import PRODUCTION, STAGING
 from .store import ModelVersion
 

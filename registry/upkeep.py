@@ -4,7 +4,8 @@ from contextlib import suppress
 
 from .errors import AlreadyExistsError, ConflictError
 from .ledger.entry import Draft
-from .ledger.ledger import Ledger, Reading, new_nonce
+from .ledger.ledger import Ledger, new_nonce
+from .ledger.reading import Reading
 from .ledger.state import State
 from .planning import plan_adoption, preview_adoption
 from .projection import project

@@ -8,7 +8,8 @@ from .clock import format_time
 from .errors import NotFoundError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
-from .ledger.ledger import Ledger, Reading
+from .ledger.ledger import Ledger
+from .ledger.reading import Reading
 from .ledger.state import Holding, State, step
 from .names import PRODUCTION, STAGES, STAGING, Tag
 from .projection import is_projected, plan_aliases
@@ -149,7 +150,7 @@ def _walk_checked(ledger: Ledger) -> Iterator[Chapter]:
 
 
 def read_as_of(ledger: Ledger, moment: datetime) -> State:
-    """The state that held at a time.
+    """The state that held at a time, found from the newest chapter backwards.
 
     An entry counts from the latest time that any entry up to it names: a clock that ran backwards moves
     nothing back.
@@ -159,19 +160,18 @@ def read_as_of(ledger: Ledger, moment: datetime) -> State:
         TamperedError: History is not sound.
     """
     limit = format_time(moment)
-    found: State | None = None
-    for chapter in ledger.walk():
+    for chapter in ledger.walk_back():
         state = chapter.opening.state
         if state.seq and state.time > limit:
-            break
+            continue
         for entry in chapter.entries:
-            state = step(state, entry)
-            if state.time > limit:
+            following = step(state, entry)
+            if following.time > limit:
                 break
-            found = state
-    if found is None:
-        raise NotFoundError(f"The history of {ledger.name} begins after {limit}.")
-    return found
+            state = following
+        if state.seq:
+            return state
+    raise NotFoundError(f"The history of {ledger.name} begins after {limit}.")
 
 
 @dataclass(frozen=True, slots=True)
