@@ -13,6 +13,7 @@ from .ledger.ledger import Ledger
 from .ledger.state import Record, State, step
 from .names import Tag
 from .store import ModelVersion
+from .witness import parse_witness
 
 __all__ = ["Audit", "audit"]
 
@@ -91,15 +92,18 @@ def _check_witnesses(
     model = ledger.store.get_model(ledger.name)
     told = [("the registered model", model.tags), *((f"version {one.version}", one.tags) for one in versions)]
     for who, tags in told:
-        seq, known = tags.get(Tag.SEQ), tags.get(Tag.HASH)
-        if seq is None or known is None:
+        if Tag.HEAD not in tags:
             continue
-        witnesses.append(f"{who} (entry {seq})")
-        entry = entries.get(int(seq)) if seq.isdecimal() else None
+        seen = parse_witness(tags[Tag.HEAD])
+        if seen is None:
+            findings.append(f"The tag {Tag.HEAD} of {who} cannot be read: somebody changed it.")
+            continue
+        witnesses.append(f"{who} (entry {seen.seq})")
+        entry = entries.get(seen.seq)
         if entry is None:
-            findings.append(f"{who} has seen entry {seq}, which the history does not have: its tail was cut.")
-        elif entry.hash != known:
-            findings.append(f"{who} has seen another entry {seq} than the history has.")
+            findings.append(f"{who} has seen entry {seen.seq}, which the history lacks: its tail was cut.")
+        elif entry.hash != seen.hash:
+            findings.append(f"{who} has seen another entry {seen.seq} than the history has.")
     return witnesses, findings
 
 

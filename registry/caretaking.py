@@ -20,7 +20,7 @@ __all__ = ["Caretaker"]
 LOOK_EVERY: Final = 60
 """Rounds after which a model is looked at closely although nothing seems to differ."""
 
-WITNESSES: Final = (Tag.LEDGER, Tag.SEQ, Tag.HASH, Tag.PROJECTED)
+WITNESSES: Final = (Tag.LEDGER, Tag.HEAD, Tag.PROJECTED)
 
 
 @dataclass

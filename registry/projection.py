@@ -17,6 +17,7 @@ from .ledger.state import Holding, State
 from .names import STAGES, Tag
 from .store import ModelVersion, RegisteredModel, RegistryStore
 from .texts import describe_model, describe_version, merge_block
+from .witness import format_witness
 
 __all__ = ["AliasMove", "is_present", "is_projected", "plan_aliases", "project"]
 
@@ -130,7 +131,7 @@ def _write_version(store: RegistryStore, reading: Reading, number: str) -> None:
     record = state.records.get(number)
     if record and record.created_ms == version.created_ms and record.manifest:
         tags[Tag.MANIFEST] = record.manifest
-    tags |= {Tag.SEQ: str(state.seq), Tag.HASH: state.hash}
+    tags[Tag.HEAD] = format_witness(state.seq, state.hash)
     newest = _find_newest(reading.chapter.entries, number)
     if newest and newest.evidence_run:
         tags[Tag.EVIDENCE] = newest.evidence_run
@@ -156,8 +157,7 @@ def _list_model_tags(ledger: Ledger, reading: Reading) -> Mapping[str, str]:
         Tag.LEDGER: state.ledger,
         Tag.LEDGER_SERVER: ledger.store.tracking_uri,
         Tag.HEAD_RUN: reading.chapter.run_id,
-        Tag.SEQ: str(state.seq),
-        Tag.HASH: state.hash,
+        Tag.HEAD: format_witness(state.seq, state.hash),
     }
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 from registry.errors import TamperedError, UsageError
@@ -44,6 +45,10 @@ MAX_TEXT: Final = 6_000
 
 MAX_REASON: Final = 1_000
 """Characters of a reason, so that an entry always fits."""
+
+
+KEPT: Final = 1_024
+"""Parsed entries kept in memory: 16 chapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +155,9 @@ def format_entry(entry: Entry) -> str:
     return canonical(_to_document(entry))
 
 
+@lru_cache(maxsize=KEPT)
 def parse_entry(text: str) -> Entry:
-    """Reads an entry and checks its hash and its form.
+    """Reads an entry and checks its hash and its form; the newest are kept, for followers read them often.
 
     Raises:
         TamperedError: It is no entry, or not the one that was written.

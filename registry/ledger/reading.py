@@ -8,6 +8,7 @@ from typing import Final
 from registry.errors import NotFoundError, TamperedError
 from registry.names import Tag
 from registry.store import Experiment, RegisteredModel, RegistryStore
+from registry.witness import parse_witness
 
 from .chapter import Chapter, parse_chapter
 from .state import State, fold
@@ -180,18 +181,17 @@ def _deleted(name: str, experiment: Experiment) -> TamperedError:
 
 def _check_witness(model: RegisteredModel, chapter: Chapter, state: State) -> None:
     """The model's own tags say how far history had come: a shorter or other history was cut or replaced."""
-    seq_text, known_hash = model.tags.get(Tag.SEQ), model.tags.get(Tag.HASH)
-    if seq_text is None or known_hash is None or not seq_text.isdecimal():
+    seen = parse_witness(model.tags.get(Tag.HEAD))
+    if seen is None:
         return
-    seq = int(seq_text)
-    if seq > state.seq:
+    if seen.seq > state.seq:
         raise TamperedError(
-            f"The history of {model.name} ends at entry {state.seq}, but entry {seq} was seen before.",
+            f"The history of {model.name} ends at entry {state.seq}, but entry {seen.seq} was seen before.",
             hint=f"Its tail was cut. Nothing was changed. See greenroom verify {model.name}",
         )
-    here = next((entry for entry in chapter.entries if entry.seq == seq), None)
-    if here is not None and here.hash != known_hash:
+    here = next((entry for entry in chapter.entries if entry.seq == seen.seq), None)
+    if here is not None and here.hash != seen.hash:
         raise TamperedError(
-            f"Entry {seq} in the history of {model.name} is not the one that was seen before.",
+            f"Entry {seen.seq} in the history of {model.name} is not the one that was seen before.",
             hint=f"Nothing was changed. See greenroom verify {model.name}",
         )

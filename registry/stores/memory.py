@@ -46,6 +46,7 @@ class MemoryStore(ArtifactReader):
         self._uri = uri
         self._models: dict[str, RegisteredModel] = {}
         self._versions: dict[tuple[str, str], ModelVersion] = {}
+        self._numbers: dict[str, int] = {}
         self._logged_models: dict[str, str] = {}
         self._experiments: dict[str, Experiment] = {}
         self._runs: dict[str, Run] = {}
@@ -258,7 +259,7 @@ class MemoryStore(ArtifactReader):
         """Registers the next version; its artifact is a local folder, ``runs:/…`` or ``models:/m-…``."""
         with self._lock:
             self.get_model(name)
-            number = 1 + max((int(version.version) for version in self.list_versions(name)), default=0)
+            number = self._numbers[name] = self._numbers.get(name, 0) + 1  # never given twice
             model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
             self._versions[name, str(number)] = ModelVersion(
                 name, str(number), self._get_now_ms(), source, run_id, model_id
@@ -291,6 +292,7 @@ class MemoryStore(ArtifactReader):
         with self._lock:
             self.get_model(name)
             del self._models[name]
+            self._numbers.pop(name, None)
             self._versions = {key: value for key, value in self._versions.items() if key[0] != name}
 
     def rename_model(self, name: str, new_name: str) -> None:
@@ -300,6 +302,7 @@ class MemoryStore(ArtifactReader):
             if new_name in self._models:
                 raise AlreadyExistsError(f"The model name {new_name} is taken.")
             self._models[new_name] = replace(self._models.pop(name), name=new_name)
+            self._numbers[new_name] = self._numbers.pop(name, 0)
             for key in list(self._versions):
                 if key[0] == model.name:
                     self._versions[new_name, key[1]] = replace(self._versions.pop(key), name=new_name)

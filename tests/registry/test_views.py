@@ -1,0 +1,106 @@
+"""What was in production at a time: 10,000 random instants against the plain story."""
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from registry import PRODUCTION, FixedClock, NotFoundError
+from registry.ledger.ledger import Actor, Ledger
+from registry.moves import rollback
+from registry.stores.memory import MemoryStore
+from registry.views import read_as_of, read_history, read_lineage, read_status
+from tests.registry.histories import add_version, move_to_production
+
+INSTANTS = 10_000
+
+
+def test_as_of_is_right_at_ten_thousand_instants(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    clock = FixedClock()
+    store = MemoryStore(tmp_path / "runs", clock=clock)
+    store.add_model("m")
+    ledger = Ledger(store, "m", actor=Actor("one"), clock=clock)
+    start = clock.at
+    told: list[tuple[float, str]] = []
+    for _ in range(60):
+        clock.sleep(chance.uniform(1, 5000))
+        if told and chance.random() < 0.2:
+            clock.sleep(-chance.uniform(1, 900))  # a clock set back
+        if len({version for _, version in told}) > 1 and chance.random() < 0.3:
+            version = rollback(ledger).version or ""
+        else:
+            version = add_version(store, tmp_path)
+            move_to_production(ledger, version)
+        told.append(((clock.at - start).total_seconds(), version))
+    assert len(read_history(ledger)) > 64
+    end = max(moment for moment, _ in told) + 1000
+    for _ in range(INSTANTS):
+        second = round(chance.uniform(0, end), 3)
+        assert _ask(ledger, start + timedelta(seconds=second)) == _expect(told, second), second
+
+
+def _ask(ledger: Ledger, moment) -> str | None:  # type: ignore[no-untyped-def]
+    try:
+        holder = read_as_of(ledger, moment).holder(PRODUCTION)
+    except NotFoundError:
+        return None
+    return holder.version if holder else None
+
+
+def _expect(told: list[tuple[float, str]], second: float) -> str | None:
+    """Goes by the order of events; a time that was set back counts as the latest before it."""
+    latest, version = 0.0, None
+    for moment, became in told:
+        latest = max(latest, round(moment, 3))
+        if latest > second:
+            break
+        version = became
+    return version
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> tuple[MemoryStore, Ledger]:
+    store = MemoryStore(tmp_path / "runs")
+    store.add_model("m")
+    return store, Ledger(store, "m", actor=Actor("one"))
+
+
+def test_status_of_a_model_without_history_shows_its_aliases_and_what_to_do(
+    model: tuple[MemoryStore, Ledger], tmp_path: Path
+) -> None:
+    store, ledger = model
+    add_version(store, tmp_path)
+    add_version(store, tmp_path)
+    store.set_alias("m", PRODUCTION, "1")
+    status = read_status(ledger)
+    assert (status.managed, status.holders[PRODUCTION].version, status.candidates) == (False, "1", ("2",))
+    assert "greenroom adopt m" in status.notes[0]
+    assert store.find_experiment("greenroom/m") is None
+
+
+def test_status_names_an_alias_moved_by_hand_and_a_deleted_version(
+    model: tuple[MemoryStore, Ledger], tmp_path: Path
+) -> None:
+    store, ledger = model
+    for _ in range(2):
+        move_to_production(ledger, add_version(store, tmp_path))
+    store.set_alias("m", PRODUCTION, "1")
+    assert "moved by hand: it is at version 1, history says version 2" in " ".join(read_status(ledger).notes)
+    store.remove_version("m", "2")
+    assert "Version 2, in production by history, was deleted" in " ".join(read_status(ledger).notes)
+
+
+def test_lineage_leads_from_a_version_to_its_run_data_and_commit(
+    model: tuple[MemoryStore, Ledger], tmp_path: Path
+) -> None:
+    store, ledger = model
+    tags = {"greenroom.data_sha256": "abc", "mlflow.source.git.commit": "c0ffee"}
+    run = store.create_run(store.create_experiment("x", {}), "training", tags)
+    (tmp_path / "model").write_text("weights")
+    number = store.add_version("m", str(tmp_path / "model").removesuffix("/model"), run_id=run.run_id).version
+    found = read_lineage(ledger, number, None)
+    assert (found.run_id, found.data_sha256, found.commit, found.stage) == (run.run_id, "abc", "c0ffee", None)
+    with pytest.raises(NotFoundError, match="no version in production"):
+        read_lineage(ledger, None, None)
