@@ -31,6 +31,12 @@ class Traces:
         """All versions of all models."""
         return list(self.client.search_model_versions())
 
+    def find_model(self) -> Path:
+        """The folder of the only version's artifact; MLflow names its logged model in the source alone."""
+        (version,) = self.versions
+        model = self.client.get_logged_model(version.source.removeprefix("models:/"))
+        return Path(model.artifact_location.removeprefix("file://"))
+
     def are_none(self) -> bool:
         """Whether there is nothing at all: no run, no experiment but the default one, no model."""
         models = self.client.search_registered_models()
