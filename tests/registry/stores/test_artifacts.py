@@ -40,6 +40,7 @@ def server(
             log=folder / "server.log",
         ) as server:
             yield server
+            server.process.kill()
 
 
 class TestRestStoreWithS3BehindTheServer(ArtifactContract):

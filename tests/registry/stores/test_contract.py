@@ -37,14 +37,14 @@ class TestClientStoreOnSqlite(StoreContract):
 
 class TestClientStoreOnPostgres(StoreContract):
     @pytest.fixture
-    def store(self, postgres_tracking_uri: str) -> RegistryStore:
-        return ClientStore(postgres_tracking_uri, page_size=PAGE_SIZE)
+    def store(self, postgres_shared_uri: str) -> RegistryStore:
+        return ClientStore(postgres_shared_uri, page_size=PAGE_SIZE)
 
     @pytest.fixture
-    def seed(self, postgres_tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Seed:
+    def seed(self, postgres_shared_uri: str, monkeypatch: pytest.MonkeyPatch) -> Seed:
         # MLflow 3.17 looks a logged model up where its own environment says, whatever the client was told.
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres_tracking_uri)
-        return MlflowSeed(MlflowClient(postgres_tracking_uri, postgres_tracking_uri))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres_shared_uri)
+        return MlflowSeed(MlflowClient(postgres_shared_uri, postgres_shared_uri))
 
 
 class TestClientStoreOverHttp(ArtifactContract):

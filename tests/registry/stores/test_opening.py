@@ -41,7 +41,7 @@ def test_http_goes_over_rest_also_to_two_servers() -> None:
 def test_the_environment_names_the_server_and_the_user(
     start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy = start_proxy(lambda _: Reply(body=b'{"username": "ann"}'))
+    proxy = start_proxy(lambda _: Reply(body=b'{"user": {"username": "ann"}}'))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
@@ -56,7 +56,7 @@ def test_the_credentials_file_of_mlflow_is_read(
         "[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = 100%\n"
     )
     monkeypatch.setenv("HOME", str(tmp_path))
-    proxy = start_proxy(lambda _: Reply(body=b'{"username": "ann"}'))
+    proxy = start_proxy(lambda _: Reply(body=b'{"user": {"username": "ann"}}'))
     assert open_store(_settings(proxy.uri)).get_user() == "ann"
     assert proxy.seen[0].headers["authorization"] == "Basic YW5uOjEwMCU="
 

@@ -234,7 +234,11 @@ def test_a_host_name_that_the_server_does_not_go_by_has_its_own_hint(start_proxy
 
 
 def test_the_user_is_the_one_the_server_authenticated(start_proxy: StartProxy) -> None:
-    proxy = start_proxy(_always(Reply(body=b'{"username": "ann", "is_admin": false}')))
+    proxy = start_proxy(
+        _always(
+            Reply(body=b'{"user": {"id": 1, "username": "ann", "is_admin": false}, "is_basic_auth": true}')
+        )
+    )
     assert RestStore(proxy.uri, access=Access(username="Ann", password="x")).get_user() == "ann"
 
 
