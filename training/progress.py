@@ -1,6 +1,8 @@
 """Tells a person at a terminal how far a training is; says nothing in a pipe."""
 
+import shutil
 import sys
+from functools import partial
 from typing import Any, Protocol
 
 from registry import say
@@ -62,9 +64,12 @@ class TerminalProgress:
     def __init__(self) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only on a terminal
 
-        self._make = tqdm
-        layout = "{desc:<28}{bar:30} {elapsed}"
-        self._steps: Any = tqdm(total=self.STEPS, bar_format=layout, file=sys.stderr, leave=False)
+        width = (
+            shutil.get_terminal_size().columns
+        )  # tqdm shows nothing on a terminal that does not tell its own
+        self._make: Any = partial(tqdm, file=sys.stderr, leave=False, ncols=width)
+        self._write = tqdm.write
+        self._steps: Any = self._make(total=self.STEPS, bar_format="{desc:<20}{bar:30} {elapsed}")
         self._trials: Any = None
 
     def step(self, text: str) -> None:
@@ -75,11 +80,11 @@ class TerminalProgress:
 
     def warn(self, text: str) -> None:
         """Writes above the bars."""
-        self._make.write(f"Warning: {text}", file=sys.stderr)
+        self._write(f"Warning: {text}", file=sys.stderr)
 
     def start_trials(self, total: int) -> None:
         """Opens the second bar."""
-        self._trials = self._make(total=total, unit="trial", position=1, file=sys.stderr, leave=False)
+        self._trials = self._make(total=total, unit="trial", position=1)
 
     def finish_trial(self, text: str) -> None:
         """Moves the second bar."""

@@ -120,6 +120,7 @@ def test_a_terminal_sees_steps(job_file: Path, settings: Settings, tmp_path: Pat
     done = subprocess.run(
         [TRAIN, str(job_file)], stdout=subprocess.PIPE, stderr=slave, check=True, cwd=tmp_path
     )
+    os.set_blocking(master, False)
     seen = os.read(master, 100_000).decode()
     os.close(slave)
     os.close(master)
