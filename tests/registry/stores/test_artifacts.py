@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,18 +85,25 @@ def test_a_version_that_lies_in_s3_is_read_from_there(
     assert (tmp_path / "data" / "x").read_bytes() == b"22"
 
 
+@pytest.mark.parametrize("door", ["rest.RestStore", "client.ClientStore"])
 def test_a_wrong_s3_secret_is_denied_in_one_line(
-    store: RegistryStore,
-    s3_version: ModelVersion,
-    s3_server: S3Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    door: str, mlflow_server: Server, s3_version: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a process of its own: boto3 and MLflow keep the first secret they saw."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
-    # MLflow keeps one S3 client per address for minutes, with the secret it was made with.
-    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"{s3_server.endpoint}/")
-    with pytest.raises(AccessDeniedError, match="SignatureDoesNotMatch"):
-        store.download(s3_version, str(tmp_path))
+    module, _, name = door.partition(".")
+    code = f"""
+from registry import AccessDeniedError
+from registry.stores.{module} import {name}
+store = {name}({mlflow_server.uri!r})
+try:
+    store.list_files(store.get_version({s3_version.name!r}, "1"))
+except AccessDeniedError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "SignatureDoesNotMatch" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_an_s3_server_that_is_down_is_unreachable(
