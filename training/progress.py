@@ -64,10 +64,9 @@ class TerminalProgress:
     def __init__(self) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only on a terminal
 
-        width = (
-            shutil.get_terminal_size().columns
-        )  # tqdm shows nothing on a terminal that does not tell its own
-        self._make: Any = partial(tqdm, file=sys.stderr, leave=False, ncols=width)
+        size = shutil.get_terminal_size()  # tqdm shows nothing on a terminal that does not tell its size
+        shape = {"ncols": size.columns, "nrows": size.lines}
+        self._make: Any = partial(tqdm, file=sys.stderr, leave=False, **shape)
         self._write = tqdm.write
         self._steps: Any = self._make(total=self.STEPS, bar_format="{desc:<20}{bar:30} {elapsed}")
         self._trials: Any = None
