@@ -6,7 +6,7 @@ import pytest
 
 from registry import STAGING, RegistryStore, Server, Settings, open_store, read_history
 from registry.ledger.ledger import Ledger
-from registry.testing.racing import Racers, racers
+from registry.testing.racing import Kind, Racers, racers
 from tests.registry.mlflow_models import register
 
 TRIALS = 50
