@@ -22,7 +22,7 @@ from tests.house.street import (
 )
 
 COMMON = {"--json", "--verbose"}
-COLUMNS = {"greenroom.group", "greenroom.prediction"}
+COLUMNS = {"greenroom.group", "greenroom.prediction", "greenroom.probability."}
 """Columns of evaluation rows, beside the user's own; they look like tags."""
 NO_TAGS = {"greenroom.commands", "greenroom.serving"}
 """The entry point group, and a logger."""
@@ -91,7 +91,7 @@ def test_every_environment_variable_that_is_read_is_documented() -> None:
 
 
 def test_every_tag_is_documented_and_no_other() -> None:
-    written = find_strings(r'"(greenroom\.[a-z_0-9]+)"') - NO_TAGS - COLUMNS
+    written = find_strings(r'"(greenroom\.[a-z_0-9.]+)["{]') - NO_TAGS - COLUMNS
     assert set(read_first_cells((REFERENCE / "tags.md").read_text("utf-8"))) == written
 
 
