@@ -11,7 +11,13 @@ from .location import Source
 __all__ = ["read_sql"]
 
 _DENIED = ("password", "authentication", "permission denied", "access denied", "no pg_hba.conf", "role ")
-_MISSING = ("does not exist", "no such", "unknown database", "unable to open database file")
+_MISSING = (
+    "does not exist",
+    "no such table",
+    "no such column",
+    "unknown database",
+    "unable to open database file",
+)
 
 
 def read_sql(source: Source) -> pd.DataFrame:
@@ -26,8 +32,8 @@ def read_sql(source: Source) -> pd.DataFrame:
     try:
         with engine.connect() as connection:
             return pd.read_sql_query(sqlalchemy.text(source.query or ""), connection)
-    except exc.SQLAlchemyError as error:
-        raise _word(error, source) from error
+    except (exc.SQLAlchemyError, pd.errors.DatabaseError) as error:  # pandas wraps what a query raises
+        raise _word(_unwrap(error), source) from error
     finally:
         engine.dispose()
 
@@ -55,7 +61,12 @@ def _check_sqlite_file(source: Source) -> None:
         raise DataError(f"The database file {source.text} does not exist.", hint=f"Looked for {path}.")
 
 
-def _word(error: exc.SQLAlchemyError, source: Source) -> DataError | AccessDeniedError | UnreachableError:
+def _unwrap(error: Exception) -> Exception:
+    cause = error.__cause__
+    return cause if isinstance(error, pd.errors.DatabaseError) and isinstance(cause, Exception) else error
+
+
+def _word(error: Exception, source: Source) -> DataError | AccessDeniedError | UnreachableError:
     reason = str(getattr(error, "orig", None) or error).strip()
     line = (reason.splitlines() or ["no reason given"])[0].rstrip(".")
     lowered = reason.lower()
@@ -63,8 +74,8 @@ def _word(error: exc.SQLAlchemyError, source: Source) -> DataError | AccessDenie
         return AccessDeniedError(
             f"The database {source.text} refused: {line}.", hint="Check user and password."
         )
-    if any(word in lowered for word in _MISSING) or not isinstance(
-        error, exc.OperationalError | exc.InterfaceError
-    ):
+    remote = not source.address.startswith("sqlite")  # SQLite calls a syntax error operational
+    silent = remote and isinstance(error, exc.OperationalError | exc.InterfaceError)
+    if not silent or any(word in lowered for word in _MISSING):
         return DataError(f"The query on {source.text} failed: {line}.")
     return UnreachableError(f"The database {source.text} gives no answer: {line}.", hint="Is it running?")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -80,7 +81,15 @@ def test_held_out_july_is_predicted_clearly_better_than_by_its_mean(
 def test_mlflow_run_trains_the_example(tracking_uri: str, tmp_path: Path) -> None:
     environment = get_child_environment({"MLFLOW_TRACKING_URI": tracking_uri})
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    command = [Path(sys.executable).with_name("mlflow"), "run", ROOT, "-e", "train", "--env-manager", "local"]
+    command = [
+        str(Path(sys.executable).with_name("mlflow")),
+        "run",
+        str(ROOT),
+        "-e",
+        "train",
+        "--env-manager",
+        "local",
+    ]
     done = subprocess.run(
         [*command, "-P", "job=examples/flights/job.toml"],
         env=environment,
@@ -90,7 +99,7 @@ def test_mlflow_run_trains_the_example(tracking_uri: str, tmp_path: Path) -> Non
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    client = MlflowClient(tracking_uri)
+    client: Any = MlflowClient(tracking_uri)
     (version,) = client.search_model_versions("name='flight-delay'")
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"

@@ -104,7 +104,7 @@ def test_columns_that_were_missing_in_training_may_be_missing_in_a_request(
     holes = rows.assign(
         size=rows["size"].where(rows.index % 9 != 0), color=rows["color"].where(rows.index % 7 != 0)
     )
-    flag: Any = np.where(rows.index % 5 == 0, None, rows["noise"] > 0)
+    flag = (rows["noise"] > 0).astype(object).where(rows.index % 5 != 0, None)
     job = Job.from_frame(holes.assign(flag=flag), name="holes", target="late", split={"kind": "stratified"})
     result = train(job, settings=settings)
     model = mlflow.pyfunc.load_model(str(traces.find_model()))

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -45,7 +46,7 @@ def test_a_job_on_postgres_with_data_and_artifacts_on_s3(
 ) -> None:
     uri = postgres_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    client = MlflowClient(uri)
+    client: Any = MlflowClient(uri)
     client.create_experiment("small", f"s3://{s3_environment.bucket}/artifacts")
     assert main([str(job_file), "--set", f"data.source={rows_on_s3}"]) == 0
     (version,) = client.search_model_versions()
@@ -61,7 +62,7 @@ def test_a_job_over_rest_on_a_real_server(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server_postgres.uri)
     assert main([str(job_file), "--set", f"job.name={model_name}"]) == 0
-    client = MlflowClient(mlflow_server_postgres.uri)
+    client: Any = MlflowClient(mlflow_server_postgres.uri)
     (version,) = client.search_model_versions(f"name='{model_name}'")
     assert client.get_run(version.run_id).info.status == "FINISHED"
 
