@@ -30,7 +30,7 @@ $(STAMP): $(DEPENDENCIES) pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## the whole story on real flights, in under three minutes
-	@$(BIN)/python examples/flights/demo.py
+	@$(BIN)/python examples/flights/demo.py $(DEMO)
 
 test: $(STAMP) ## the test suite
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not browser"
@@ -55,7 +55,7 @@ bench: $(STAMP) ## ratios against the real rivals, interleaved, in one run
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 up: $(STAMP) ## tracking server with UI, plus the scoring server, until Ctrl-C
-	@$(BIN)/python examples/flights/up.py
+	@$(BIN)/python examples/up.py $(if $(FOLDER),--folder $(FOLDER)) $(if $(MODEL),--model $(MODEL))
 
 lock: ## pin the dependencies again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

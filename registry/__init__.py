@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .access import open_ledger as open_ledger
     from .artifact import fetch_artifact as fetch_artifact
     from .artifact_root import check_artifact_root as check_artifact_root
+    from .caretaking import Caretaker as Caretaker
     from .clock import (
         Clock as Clock,
         FixedClock as FixedClock,
@@ -102,6 +103,7 @@ _ROOMS = {
     "access": ["open_ledger"],
     "artifact": ["fetch_artifact"],
     "artifact_root": ["check_artifact_root"],
+    "caretaking": ["Caretaker"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
     "environment": ["Settings", "get_user_name", "keep_variable", "read_settings", "set_defaults"],

@@ -14,7 +14,7 @@ from typing import Any
 from stage import Stage, headline, tell
 from traffic import Traffic, take_flights
 
-from registry import find_free_port, start_server
+from registry import GreenroomError, find_free_port, start_server
 
 HERE = Path(__file__).parent
 JOB = str(HERE / "job.toml")
@@ -45,7 +45,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\nInterrupted. What was made until then is in {folder}", file=sys.stderr)
         return 130
-    except (RuntimeError, TimeoutError) as error:
+    except (GreenroomError, RuntimeError, TimeoutError) as error:
         print(f"\nThe demo did not go as told: {error}", file=sys.stderr)
         return 1
     print(f"\nDone in {time.monotonic() - start:.0f} s; no process is left. Look at all of it:\n")

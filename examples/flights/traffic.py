@@ -20,7 +20,8 @@ def take_flights(month: str, count: int) -> pd.DataFrame:
     """The first flights of a month (``2013-04``) that are spread over its days, as the schedule knew them."""
     flights = load_flights()
     month_flights = flights[flights["scheduled"].dt.strftime("%Y-%m") == month]
-    return month_flights.iloc[:: max(1, len(month_flights) // count)].head(count).reset_index(drop=True)
+    chosen: pd.DataFrame = month_flights.iloc[:: max(1, len(month_flights) // count)].head(count)
+    return chosen.reset_index(drop=True)
 
 
 @dataclass
