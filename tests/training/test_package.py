@@ -176,7 +176,7 @@ def test_mlflow_models_serve_answers_the_example(
     example = json.loads((traces.find_model() / "serving_input_example.json").read_text())
     model = shutil.copytree(traces.find_model(), tmp_path / "served")
     command = [
-        Path(sys.executable).with_name("mlflow"),
+        str(Path(sys.executable).with_name("mlflow")),
         "models",
         "serve",
         "-m",
