@@ -8,7 +8,7 @@ from .ledger.reading import Reading
 from .names import PRODUCTION, STAGING
 from .store import ModelVersion
 
-__all__ = ["describe_model", "describe_version", "link_run", "link_version", "merge_block"]
+__all__ = ["describe_model", "describe_version", "link_run", "link_version", "merge_block", "read_time"]
 
 BLOCK: Final = "\n\n---\n**Greenroom**"
 """Starts our part of a description; everything before it is the user's and stays."""
@@ -32,7 +32,7 @@ def describe_model(reading: Reading) -> str:
     lines = [BLOCK, ""]
     for stage in (PRODUCTION, STAGING):
         holder = state.holder(stage)
-        text = f"{link_version(name, holder.version)} since {holder.since[:16]} UTC" if holder else "–"
+        text = f"{link_version(name, holder.version)} since {read_time(holder.since)}" if holder else "–"
         lines.append(f"- **{stage}**: {text}")
     lines += ["", "Newest entries of its [history]" + f"({_link_ledger(reading)}):", ""]
     lines += [f"- {describe_entry(reading, entry)}" for entry in _take_newest(reading.chapter.entries)]
@@ -61,7 +61,16 @@ def describe_entry(reading: Reading, entry: Entry) -> str:
         if entry.evidence_run
         else ""
     )
-    return f"{entry.time[:16]} UTC, {entry.actor}: {what}{why}{link}"
+    return f"{read_time(entry.time)}, {entry.actor}: {what}{why}{link}"
+
+
+def read_time(moment: str) -> str:
+    """A time as people read it, to the minute.
+
+    >>> read_time("2026-03-01T12:00:00.005Z")
+    '2026-03-01 12:00 UTC'
+    """
+    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def link_run(experiment_id: str, run_id: str) -> str:

@@ -63,10 +63,12 @@ def _document(status: "ModelStatus") -> dict[str, Any]:
 
 
 def _word(status: "ModelStatus") -> str:
+    from registry.texts import read_time  # noqa: PLC0415 - not on the way to --help
+
     lines = [f"{status.model} (history at entry {status.seq})"]
     for stage in (PRODUCTION, STAGING):
         holder = status.holders.get(stage)
-        since = f" since {holder.since[:16]} UTC (entry {holder.seq})" if holder and holder.since else ""
+        since = f" since {read_time(holder.since)} (entry {holder.seq})" if holder and holder.since else ""
         lines.append(f"  {stage:<11} {f'version {holder.version}{since}' if holder else '–'}")
     for name, numbers in (
         ("candidates", status.candidates),

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from registry.prediction import PROBABILITY
 
+from .verdict import WORDS
+
 if TYPE_CHECKING:
     from .measured import Measured
 
@@ -20,7 +22,7 @@ MAX_BARS: Final = 120
 
 def draw_difference(path: Path, measured: "Measured", *, holder: str, candidate: str) -> None:
     """The improvement block by block (or over all rows), with its confidence bounds."""
-    figure, axes = _begin(f"Version {candidate} against version {holder}: {measured.losses.metric}")
+    figure, axes = _begin(f"Version {candidate} against version {holder}: {WORDS[measured.losses.metric]}")
     names, means = _average_blocks(measured)
     found = measured.comparison
     axes.axhspan(found.lower, found.upper, color=CANDIDATE, alpha=0.12, linewidth=0)
