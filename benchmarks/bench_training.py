@@ -1,5 +1,9 @@
 """What training through a job costs over the bare loop: load, join, fit, predict, written by hand.
 
+Two numbers. Logging: the time of ``train()`` beside reading, checking, fitting and judging, which is what
+files, pictures, importances, MLflow and registration cost; its limit is 0.5 s. Everything: against the loop
+written by hand, which checks nothing and keeps nothing.
+
 All in one process, imports and the making of MLflow's tables aside, interleaved, medians. The rival is the
 same bare loop with MLflow's own ``log_model`` and its defaults.
 """
@@ -42,9 +46,10 @@ def main() -> int:
         settings = Settings(
             tracking_uri=f"sqlite:///{folder}/mlflow.db", registry_uri=f"sqlite:///{folder}/mlflow.db"
         )
+        logging_s: list[float] = []
         contenders: dict[str, Callable[[], object]] = {
             "bare loop": fit_by_hand,
-            "train()": lambda: train(read_job(FLIGHTS / "job.toml"), settings=settings),
+            "train()": lambda: logging_s.append(train_and_subtract(settings)),
             "bare loop + log_model": lambda: log_by_hand(settings, Path(folder)),
         }
         clocks = measure(contenders)
@@ -56,7 +61,16 @@ def main() -> int:
         wall, cpu = np.median(times - bare, axis=0)
         best = times[:, 0].min() - bare[:, 0].min()
         print(f"{name} over bare: {wall:.2f} s (best against best {best:.2f} s, CPU {cpu:.2f} s)")
-    return int(np.median(clocks["train()"] - bare, axis=0)[0] > LIMIT_S)
+    print(f"logging: {np.median(logging_s[1:]):.2f} s (best {min(logging_s[1:]):.2f} s, limit {LIMIT_S} s)")
+    return int(np.median(logging_s[1:]) > LIMIT_S)
+
+
+def train_and_subtract(settings: Settings) -> float:
+    """Trains; returns the seconds that were neither reading, checking, fitting nor judging."""
+    start = time.perf_counter()
+    result = train(read_job(FLIGHTS / "job.toml"), settings=settings)
+    work = sum(result.durations_s[step] for step in ("read", "check", "fit", "evaluate"))
+    return time.perf_counter() - start - work
 
 
 def measure(contenders: dict[str, Callable[[], object]]) -> dict[str, NDArray[np.float64]]:

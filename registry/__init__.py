@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         Settings as Settings,
         get_user_name as get_user_name,
         keep_variable as keep_variable,
+        limit_mlflow as limit_mlflow,
         read_settings as read_settings,
-        set_defaults as set_defaults,
     )
     from .errors import (
         AccessDeniedError as AccessDeniedError,
@@ -106,7 +106,7 @@ _ROOMS = {
     "caretaking": ["Caretaker"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
-    "environment": ["Settings", "get_user_name", "keep_variable", "read_settings", "set_defaults"],
+    "environment": ["Settings", "get_user_name", "keep_variable", "limit_mlflow", "read_settings"],
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",

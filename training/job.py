@@ -142,7 +142,7 @@ class ImportanceSection(_Section):
     """How permutation importance is measured."""
 
     rows: NonNegativeInt = 1000
-    repeats: PositiveInt = 3
+    repeats: PositiveInt = 2
 
 
 class EvaluationSection(_Section):

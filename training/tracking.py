@@ -24,7 +24,7 @@ from registry import (
     StoreError,
     Tag,
     keep_variable,
-    set_defaults,
+    limit_mlflow,
     translating,
 )
 
@@ -37,10 +37,6 @@ MAX_PARAM_LENGTH: Final = 500
 """MLflow takes 6,000 characters; its tables become unreadable long before, and ``job.json`` has it all."""
 MAX_TAG_LENGTH: Final = 7_900
 MAX_DIGEST_LENGTH: Final = 36
-CLIENT_DEFAULTS: Final = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own 7 take minutes against a dead server
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ class Tracker:
     def __init__(self, settings: Settings) -> None:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        set_defaults(CLIENT_DEFAULTS)
+        limit_mlflow(settings.timeout_s)
         self.settings = settings
         with translating("open the tracking store"):
             self.client = MlflowClient(settings.tracking_uri, settings.registry_uri)
