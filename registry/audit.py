@@ -70,6 +70,7 @@ def audit(
 def _refold(ledger: Ledger) -> tuple[list[Chapter], State]:
     chapters: list[Chapter] = []
     state: State | None = None
+    newest = ledger.find()
     for chapter in ledger.walk():
         opening = chapter.opening.state
         if state is not None and replace(state, link=opening.link) != opening:
@@ -82,6 +83,11 @@ def _refold(ledger: Ledger) -> tuple[list[Chapter], State]:
         chapters.append(chapter)
     if state is None:
         raise NotFoundError(f"{ledger.name} has no history yet.")
+    if newest and newest.chapter.run_id not in {chapter.run_id for chapter in chapters}:
+        raise TamperedError(
+            f"Chapter {newest.chapter.run_id}, which a tag {Tag.HEAD_RUN} names, is none of this history's: "
+            "no link leads to it."
+        )
     return chapters, state
 
 

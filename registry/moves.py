@@ -9,10 +9,10 @@ from .ledger.ledger import Ledger, new_nonce
 from .ledger.state import Holding, State
 from .manifest import compute_layout
 from .names import PRODUCTION
-from .planning import find_rollback, plan_adoption
+from .planning import find_rollback, is_rejected, plan_adoption
 from .projection import project
 from .store import ModelVersion
-from .upkeep import ensure_history
+from .upkeep import ensure_history, preview_history
 
 __all__ = ["Moved", "adopt", "archive", "rollback", "speak"]
 
@@ -50,6 +50,7 @@ def rollback(
 
     Raises:
         OrderError: Nothing to go back to, or the version is in production already.
+        RefusedError: A person rejected the version.
         ArtifactError: Its files are gone or have other sizes than recorded.
     """
     state = _read(ledger, dry_run=dry_run)
@@ -70,6 +71,8 @@ def rollback(
                 f"{_name(now.holder(PRODUCTION))} since entry {now.seq}.",
                 hint=f"See greenroom history {ledger.name}, then decide again.",
             )
+        if is_rejected(now, target):
+            raise ConflictError(f"Somebody rejected version {target.version} of {ledger.name} first.")
         return Draft(
             action="rollback",
             nonce=nonce,
@@ -190,8 +193,7 @@ def _hash(ledger: Ledger, version: ModelVersion) -> str:
 def _read(ledger: Ledger, *, dry_run: bool) -> State:
     if not dry_run:
         return ensure_history(ledger)
-    reading = ledger.find()
-    return reading.state if reading else State(ledger="", model=ledger.name)
+    return preview_history(ledger)
 
 
 def _check_target(ledger: Ledger, target: Holding) -> ModelVersion:

@@ -9,7 +9,14 @@ from .ledger.state import Holding, State
 from .names import PRODUCTION, STAGES, STAGING
 from .store import ModelVersion, RegisteredModel
 
-__all__ = ["check_basis", "choose_version", "find_rollback", "plan_adoption", "preview_adoption"]
+__all__ = [
+    "check_basis",
+    "choose_version",
+    "find_rollback",
+    "is_rejected",
+    "plan_adoption",
+    "preview_adoption",
+]
 
 
 def choose_version(
@@ -105,11 +112,13 @@ def find_rollback(state: State, wanted: str | None) -> Holding:
 
     Raises:
         OrderError: Nobody did.
+        RefusedError: A person rejected the version named; those rejected are passed over otherwise.
     """
     holder = state.holder(PRODUCTION)
     if wanted is None:
         present = (holder.version, holder.created_ms) if holder else None
-        before = [held for held in state.before if (held.version, held.created_ms) != present]
+        others = [held for held in state.before if (held.version, held.created_ms) != present]
+        before = [held for held in others if not is_rejected(state, held)]
         if not before:
             raise OrderError(f"{state.model} has nothing to go back to: no other version was in production.")
         return before[-1]
@@ -120,7 +129,14 @@ def find_rollback(state: State, wanted: str | None) -> Holding:
             f"Version {wanted} of {state.model} was never in production.",
             hint=f"Those that were: {', '.join(known) or 'none'}.",
         )
+    if is_rejected(state, record.produced):
+        raise RefusedError(f"Version {wanted} of {state.model} was rejected by a person; that is final.")
     return record.produced
+
+
+def is_rejected(state: State, held: Holding) -> bool:
+    """Whether a person rejected the version, or its very files under another number."""
+    return held.manifest in state.rejected or state.standing(held.version, held.created_ms) == "rejected"
 
 
 def plan_adoption(model: RegisteredModel, versions: Sequence[ModelVersion]) -> Draft:

@@ -17,9 +17,9 @@ from .ledger.state import Holding, State
 from .names import STAGES, Tag
 from .store import ModelVersion, RegisteredModel, RegistryStore
 from .texts import describe_model, describe_version, merge_block
-from .witness import format_witness
+from .witness import format_witness, parse_seq
 
-__all__ = ["AliasMove", "is_present", "is_projected", "plan_aliases", "project"]
+__all__ = ["AliasMove", "has_witnesses", "is_present", "is_projected", "plan_aliases", "project"]
 
 ROUNDS: Final = 5
 """Times a projection is repeated because history moved on meanwhile."""
@@ -73,7 +73,7 @@ def _write(ledger: Ledger, reading: Reading) -> None:
     store, model, state = ledger.store, reading.model, reading.state
     for move in plan_aliases(state, model.aliases):
         _move_alias(store, state, model.name, move)
-    marker = int(model.tags.get(Tag.PROJECTED, "0"))
+    marker = parse_seq(model.tags.get(Tag.PROJECTED)) or 0
     touched = _find_touched(reading, marker)
     for version in touched:
         _write_version(store, reading, version)
@@ -159,6 +159,18 @@ def _list_model_tags(ledger: Ledger, reading: Reading) -> Mapping[str, str]:
         Tag.HEAD_RUN: reading.chapter.run_id,
         Tag.HEAD: format_witness(state.seq, state.hash),
     }
+
+
+def has_witnesses(ledger: Ledger, reading: Reading) -> bool:
+    """Whether the model's tags are those that the newest projection wrote.
+
+    A server may be known by several addresses, so of its tag it matters only that it is there.
+    """
+    tags = reading.model.tags
+    wanted = _list_model_tags(ledger, reading)
+    return all(
+        tags.get(key) == text or (key == Tag.LEDGER_SERVER and key in tags) for key, text in wanted.items()
+    )
 
 
 def is_projected(model: RegisteredModel, state: State) -> bool:

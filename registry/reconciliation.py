@@ -14,7 +14,7 @@ from .ledger.entry import Draft
 from .ledger.ledger import Ledger, new_nonce
 from .ledger.reading import Reading
 from .ledger.state import State
-from .projection import is_projected, plan_aliases, project
+from .projection import has_witnesses, is_present, is_projected, plan_aliases, project
 from .upkeep import ensure_history
 
 __all__ = ["Reconciled", "reconcile"]
@@ -32,7 +32,8 @@ class Reconciled:
         seq: The history's head.
         finished: A projection that somebody left unfinished was finished.
         acts: Rogue acts put right, as ``alias=version found``.
-        recorded: Those of them recorded now; the others were already.
+        recorded: Acts recorded now; the others were already.
+        left: Acts that cannot be put right, because the version that history names is gone.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Reconciled:
     finished: bool = False
     acts: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 def reconcile(ledger: Ledger, *, dry_run: bool = False) -> Reconciled:
@@ -55,46 +57,65 @@ def reconcile(ledger: Ledger, *, dry_run: bool = False) -> Reconciled:
     if reading is None or reading.state.seq == 0:
         return Reconciled(ledger.name, 0)
     seq = reading.state.seq
-    if reading.state.model != ledger.name or not is_projected(reading.model, reading.state):
+    if not _is_up_to_date(ledger, reading):
         if not dry_run:
             seq = ensure_history(ledger).seq
         return Reconciled(ledger.name, seq, finished=True)
-    acts = _list_acts(reading)
-    if not acts:
-        return Reconciled(ledger.name, seq)
+    acts, left = _list_acts(ledger, reading)
+    if not acts and set(left) <= set(reading.state.rogue):
+        return Reconciled(ledger.name, seq, left=left)
     ledger.clock.sleep(PAUSE_S)
     again = ledger.find()
     if again is None or again.state.seq != seq or not is_projected(again.model, again.state):
         return Reconciled(ledger.name, seq)
-    acts = tuple(act for act in _list_acts(again) if act in acts)
-    if not acts or dry_run:
-        return Reconciled(ledger.name, seq, acts=acts)
-    recorded = _record(ledger, acts)
+    found_acts, found_left = _list_acts(ledger, again)
+    acts = tuple(act for act in found_acts if act in acts)
+    left = tuple(act for act in found_left if act in left)
+    if dry_run or not (acts or left):
+        return Reconciled(ledger.name, seq, acts=acts, left=left)
+    recorded = _record(ledger, acts, left)
     newest = project(ledger)
-    return Reconciled(ledger.name, newest.state.seq if newest else seq, acts=acts, recorded=recorded)
-
-
-def _list_acts(reading: Reading) -> tuple[str, ...]:
-    aliases = reading.model.aliases
-    return tuple(
-        f"{move.alias}={aliases.get(move.alias, '')}" for move in plan_aliases(reading.state, aliases)
+    return Reconciled(
+        ledger.name, newest.state.seq if newest else seq, acts=acts, recorded=recorded, left=left
     )
 
 
-def _record(ledger: Ledger, acts: tuple[str, ...]) -> tuple[str, ...]:
+def _is_up_to_date(ledger: Ledger, reading: Reading) -> bool:
+    named = reading.state.model == ledger.name
+    return named and is_projected(reading.model, reading.state) and has_witnesses(ledger, reading)
+
+
+def _list_acts(ledger: Ledger, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Aliases that differ from history: those that can be put right, and those whose version is gone."""
+    acts: list[str] = []
+    left: list[str] = []
+    aliases = reading.model.aliases
+    for move in plan_aliases(reading.state, aliases):
+        holder = reading.state.holder(move.alias)
+        possible = holder is None or is_present(ledger.store, ledger.name, holder)
+        (acts if possible else left).append(f"{move.alias}={aliases.get(move.alias, '')}")
+    return tuple(acts), tuple(left)
+
+
+def _record(ledger: Ledger, acts: tuple[str, ...], left: tuple[str, ...]) -> tuple[str, ...]:
     nonce = new_nonce()
     new: tuple[str, ...] = ()
 
     def decide(state: State) -> Draft:
         nonlocal new
-        new = tuple(act for act in acts if act not in state.rogue)
+        new = tuple(act for act in (*acts, *left) if act not in state.rogue)
         if not new:
             raise ConflictError("These acts are recorded already.")
-        found = ", ".join(act.replace("=", " was at version ").removesuffix(" version ") for act in new)
+        said = {"put back": acts, "cannot be put back, for the version is gone": left}
+        parts = (
+            f"{outcome}: {', '.join(map(_word, kept))}"
+            for outcome, these in said.items()
+            if (kept := [act for act in new if act in these])
+        )
         return Draft(
             action="rogue",
             nonce=nonce,
-            reason=f"changed outside of Greenroom, put back: {found}",
+            reason=f"changed outside of Greenroom; {'; '.join(parts)}",
             details={"acts": list(new)},
         )
 
@@ -103,3 +124,8 @@ def _record(ledger: Ledger, acts: tuple[str, ...]) -> tuple[str, ...]:
     except ConflictError:
         return ()
     return new
+
+
+def _word(act: str) -> str:
+    alias, _, version = act.partition("=")
+    return f"{alias} was at {f'version {version}' if version else 'nothing'}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .clock import format_time
-from .errors import NotFoundError
+from .errors import NotFoundError, TamperedError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
 from .ledger.ledger import Ledger
@@ -97,8 +97,11 @@ def _find_notes(reading: Reading, versions: Sequence[ModelVersion]) -> Iterator[
     known = {version.version: version for version in versions}
     for stage, holder in state.holders.items():
         version = known.get(holder.version)
-        if version is None or version.created_ms != holder.created_ms:
-            yield f"Version {holder.version}, in {stage} by history, was deleted from MLflow."
+        if version is not None and version.created_ms == holder.created_ms:
+            continue
+        yield f"Version {holder.version}, in {stage} by history, was deleted from MLflow."
+        if version is not None and model.aliases.get(stage) == holder.version:
+            yield f"The alias {stage} names another version of that number, which nobody promoted."
     for move in plan_aliases(state, model.aliases):
         found = model.aliases.get(move.alias)
         wanted = f"version {move.version}" if move.version else "nothing"
@@ -204,20 +207,16 @@ def read_lineage(ledger: Ledger, version: str | None, stage: str | None) -> Line
 
     Raises:
         NotFoundError: No such model or version, or nobody has the stage.
+        TamperedError: The version that has the stage was deleted, and another has its number.
     """
     status = read_status(ledger)
-    if version is None:
-        holder = status.holders.get(stage or PRODUCTION)
-        if holder is None:
-            raise NotFoundError(f"{ledger.name} has no version in {stage or PRODUCTION}.")
-        version = holder.version
-    row = ledger.store.get_version(ledger.name, version)
+    row = _find_row(ledger, status, version, stage or PRODUCTION)
     run = ledger.store.get_run(row.run_id) if row.run_id else None
     tags = run.tags if run else {}
-    holds = next((name for name in (PRODUCTION, STAGING) if _holds(status, name, version)), None)
+    holds = next((name for name in (PRODUCTION, STAGING) if _holds(status, name, row)), None)
     return Lineage(
         model=ledger.name,
-        version=version,
+        version=row.version,
         stage=holds,
         manifest=row.tags.get(Tag.MANIFEST, ""),
         run_id=row.run_id,
@@ -233,6 +232,22 @@ def read_lineage(ledger: Ledger, version: str | None, stage: str | None) -> Line
     )
 
 
-def _holds(status: ModelStatus, stage: str, version: str) -> bool:
+def _find_row(ledger: Ledger, status: ModelStatus, version: str | None, stage: str) -> ModelVersion:
+    if version is not None:
+        return ledger.store.get_version(ledger.name, version)
     holder = status.holders.get(stage)
-    return holder is not None and holder.version == version
+    if holder is None:
+        raise NotFoundError(f"{ledger.name} has no version in {stage}.")
+    row = ledger.store.get_version(ledger.name, holder.version)
+    if not _holds(status, stage, row):
+        raise TamperedError(
+            f"Version {holder.version} of {ledger.name}, in {stage} by history, was deleted, and another has "
+            "its number now.",
+            hint=f"Move production: greenroom rollback {ledger.name}, or promote another version.",
+        )
+    return row
+
+
+def _holds(status: ModelStatus, stage: str, row: ModelVersion) -> bool:
+    holder = status.holders.get(stage)
+    return holder is not None and (holder.version, holder.created_ms) == (row.version, row.created_ms)

@@ -6,6 +6,7 @@ blanks, ASCII), so equal entries are equal texts; ``hash`` is sha256 over the te
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -19,6 +20,7 @@ __all__ = [
     "Draft",
     "Entry",
     "canonical",
+    "check_text",
     "digest",
     "format_entry",
     "parse_entry",
@@ -148,6 +150,17 @@ def seal(draft: Draft, **place: Any) -> Entry:
     if size >= MAX_TEXT:
         raise UsageError(f"A ledger entry of {size} characters does not fit.", hint="Shorten the reason.")
     return entry
+
+
+def check_text(what: str, text: str | None) -> None:
+    """Refuses what no database, page or terminal takes: control characters and broken UTF-8.
+
+    Raises:
+        UsageError: There is one; line breaks and tabs are kept.
+    """
+    for mark in text or "":
+        if unicodedata.category(mark) in ("Cc", "Cs") and mark not in "\n\t":
+            raise UsageError(f"The {what} holds a character that cannot be kept, {mark!r}.")
 
 
 def format_entry(entry: Entry) -> str:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.clock import Clock, SystemClock, format_time
-from registry.errors import AlreadyExistsError, ConflictError, UnreachableError
+from registry.errors import AlreadyExistsError, ConflictError, RefusedError, UnreachableError
 from registry.names import Tag
 from registry.store import RegistryStore
 
 from .chapter import LINK_KEY, write_link, write_opening
-from .entry import Draft, Entry, format_entry, parse_entry, seal
+from .entry import Draft, Entry, check_text, format_entry, parse_entry, seal
 from .reading import DEFAULT_TEMPLATE, LedgerReader, Reading
-from .state import State, step
+from .state import State, find_problem, step
 
 __all__ = ["Actor", "Ledger", "conflict", "new_nonce"]
 
@@ -78,6 +78,7 @@ class Ledger(LedgerReader):
         """
         reading = self.find()
         if reading is None:
+            self._check_name_is_free()
             self._begin()
             reading = self.find()
         if reading is None:
@@ -99,6 +100,7 @@ class Ledger(LedgerReader):
 
         Raises:
             ConflictError: Somebody else moved first.
+            RefusedError: The entry does not follow from the newest state; it was not written.
             UnreachableError: No answer, and it is not known whether the entry was written.
         """
         failures = 0
@@ -111,7 +113,8 @@ class Ledger(LedgerReader):
             draft = decide(state)
             if expect is not None and state.seq != expect:
                 raise conflict(reading, f"the history's head is entry {state.seq}, not {expect}")
-            entry = self._seal(draft, state)
+            entry = self.seal(draft, state)
+            _check_form(state, entry)
             run_id, key = reading.chapter.run_id, f"{len(reading.chapter.entries) + 1:04d}"
             try:
                 self.store.log_param(run_id, key, format_entry(entry))
@@ -128,7 +131,15 @@ class Ledger(LedgerReader):
                 continue
             return entry, step(state, entry)
 
-    def _seal(self, draft: Draft, state: State) -> Entry:
+    def seal(self, draft: Draft, state: State) -> Entry:
+        """The entry that would come next; writes nothing.
+
+        Raises:
+            UsageError: It would not fit, or holds characters that cannot be kept.
+        """
+        check_text("reason", draft.reason)
+        check_text("reason of the override", draft.details.get("override"))
+        check_text("actor's name", self.actor.name)
         return seal(
             draft,
             seq=state.seq + 1,
@@ -155,6 +166,16 @@ class Ledger(LedgerReader):
             self.store.rename_experiment(experiment_id, self.experiment_name)
         except AlreadyExistsError:
             self.store.delete_experiment(experiment_id)
+
+    def _check_name_is_free(self) -> None:
+        """An experiment of that name without the ledger's tag is somebody else's, or was stripped of it."""
+        experiment = self.store.find_experiment(self.experiment_name)
+        if experiment is not None and Tag.LEDGER not in experiment.tags:
+            raise AlreadyExistsError(
+                f"An experiment {self.experiment_name!r} is there already and is no history of {self.name}: "
+                f"it has no tag {Tag.LEDGER}.",
+                hint="Rename it. If it holds the history, set the tag to the id of its first chapter's run.",
+            )
 
     def _turn_page(self, reading: Reading) -> None:
         """Begins the next chapter; of racing writers one link wins, the others delete their run."""
@@ -201,6 +222,15 @@ class Ledger(LedgerReader):
             self.store.log_param(run.run_id, key, value)
         self.store.finish_run(run.run_id)
         return run.run_id
+
+
+def _check_form(state: State, entry: Entry) -> None:
+    """Before it is written: an entry cannot be taken back, and an ill-formed one ends the history."""
+    problem = find_problem(state, entry)
+    if problem:
+        raise RefusedError(
+            f"{state.model} stays as it is: {problem}.", hint=f"See greenroom history {state.model}"
+        )
 
 
 def conflict(reading: Reading, what: str) -> ConflictError:

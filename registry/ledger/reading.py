@@ -63,16 +63,13 @@ class LedgerReader:
                 f"{self.experiment_name!r} names {known}.",
                 hint=f"Nothing was changed. Look at both runs; then correct the tag {Tag.LEDGER}.",
             )
-        hints = (model.tags.get(Tag.HEAD_RUN), experiment.tags.get(Tag.HEAD_RUN) if experiment else None)
-        chapter = self._read_newest(model, ledger, hints)
+        if witness is None:
+            self._check_nobody_else_has(ledger)
+        chapter = self._read_newest(model, ledger, experiment)
         state = fold(chapter.opening.state, chapter.entries)
         _check_witness(model, chapter, state)
         if witness is None and state.model != self.name:
-            raise TamperedError(
-                f"The experiment {self.experiment_name!r} keeps the history of {state.model}, "
-                f"which was called {self.name} before.",
-                hint=f"Nothing was changed. Let its history follow: greenroom reconcile {state.model}",
-            )
+            raise self._renamed(state.model)
         return Reading(model, chapter, state)
 
     def walk(self) -> Iterator[Chapter]:
@@ -126,9 +123,29 @@ class LedgerReader:
                 hint=f"Did you mean {near[0]!r}?" if near else "Train and register one: train-model JOB.toml",
             ) from error
 
-    def _read_newest(self, model: RegisteredModel, ledger: str, hints: tuple[str | None, ...]) -> Chapter:
-        """Starts at the newest chapter that a hint names and follows the links; hints may be old or wrong."""
-        chapter = next(filter(None, (self._read_hint(hint, ledger) for hint in hints if hint)), None)
+    def _check_nobody_else_has(self, ledger: str) -> None:
+        """A model without the tag may be a new one under the former name of another, which took it along."""
+        for other in self.store.list_models():
+            if other.name != self.name and other.tags.get(Tag.LEDGER) == ledger:
+                raise self._renamed(other.name)
+
+    def _renamed(self, name: str) -> TamperedError:
+        return TamperedError(
+            f"The experiment {self.experiment_name!r} keeps the history of {name}, "
+            f"which was called {self.name} before.",
+            hint=f"Nothing was changed. Let its history follow: greenroom reconcile {name}",
+        )
+
+    def _read_newest(self, model: RegisteredModel, ledger: str, home: Experiment | None) -> Chapter:
+        """Starts at the newest chapter that a hint names and follows the links; hints may be old or wrong.
+
+        A hint is followed into the ledger's own experiment only: a tag and a run elsewhere are no history.
+        """
+        hints = (model.tags.get(Tag.HEAD_RUN), home.tags.get(Tag.HEAD_RUN)) if home else ()
+        found = (self._read_hint(hint, ledger) for hint in hints if hint)
+        chapter = next(
+            (one for one in found if one and home and one.experiment_id == home.experiment_id), None
+        )
         if chapter is None:
             chapter = self._read_first(model, ledger)
         while chapter.next_run is not None:

@@ -9,7 +9,7 @@ from registry.names import PRODUCTION, STAGES, STAGING
 
 from .entry import Entry
 
-__all__ = ["Holding", "Pending", "Record", "State", "fold", "step"]
+__all__ = ["Holding", "Pending", "Record", "State", "find_problem", "fold", "step"]
 
 Standing = Literal["candidate", "staging", "production", "archived", "rejected"]
 
@@ -135,12 +135,13 @@ def _check_place(state: State, entry: Entry) -> None:
 
 
 def _check_form(state: State, entry: Entry) -> None:
-    problem = _find_problem(state, entry)
+    problem = find_problem(state, entry)
     if problem:
         raise TamperedError(f"Ledger entry {entry.seq} of {state.model} is ill-formed: {problem}.")
 
 
-def _find_problem(state: State, entry: Entry) -> str:
+def find_problem(state: State, entry: Entry) -> str:
+    """Why an entry is ill-formed after this state; empty if it is well-formed."""
     if entry.action in ("promote", "rollback"):
         return _find_move_problem(state, entry)
     if entry.action in ("approve", "reject", "archive", "pending", "reserve") and not entry.version:
@@ -180,7 +181,12 @@ def _find_order_problem(state: State, entry: Entry, version: str, created_ms: in
 
 def _is_holder(state: State, stage: str, entry: Entry) -> bool:
     holder = state.holder(stage)
-    return holder is not None and holder.version == entry.version
+    return holder is not None and _is_same(holder, entry)
+
+
+def _is_same(held: Holding, entry: Entry) -> bool:
+    """The very version, and not another that was given its number after it was deleted."""
+    return (held.version, held.created_ms) == (entry.version, entry.created_ms or 0)
 
 
 def _promote(state: State, entry: Entry) -> State:
@@ -200,7 +206,7 @@ def _rollback(state: State, entry: Entry) -> State:
     version = _version_of(entry)
     displaced = state.holder(PRODUCTION)
     state = _vacate(state, STAGING, version)
-    places = [place for place, held in enumerate(state.before) if held.version == version]
+    places = [place for place, held in enumerate(state.before) if _is_same(held, entry)]
     if places:
         before = state.before[: places[-1]]
     else:

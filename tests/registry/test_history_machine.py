@@ -170,7 +170,11 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         holder = self.model.holders.get(PRODUCTION)
-        before = [version for version in self.model.before if version != holder]
+        before = [
+            version
+            for version in self.model.before
+            if version != holder and self.model.standing[version] != "rejected"
+        ]
         if not before:
             with pytest.raises(OrderError):
                 rollback(self.ledger())
@@ -202,7 +206,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def reject_one(self, data: st.DataObject) -> None:
-        version = self.pick(data, "candidate", STAGING)
+        version = self.pick(data, "candidate", STAGING, "archived")
         if version:
             speak(self.ledger(), "reject", version)
             self.model.retire(version, "rejected")
