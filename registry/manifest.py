@@ -8,7 +8,7 @@ from typing import Final
 
 from .errors import ArtifactError
 
-__all__ = ["Manifest", "compute_layout", "compute_manifest"]
+__all__ = ["IGNORED", "Manifest", "compute_layout", "compute_manifest"]
 
 IGNORED: Final = frozenset({"registered_model_meta"})
 """Written by MLflow's client beside what it downloads; no part of what was logged."""
