@@ -36,6 +36,7 @@ def record_evidence(
     gates: Sequence[GateResult],
     measured: Measured | None,
     scratch: Path,
+    actor: str = "",
 ) -> Evidence:
     """Writes an evidence run.
 
@@ -48,6 +49,7 @@ def record_evidence(
         gates: What every gate said.
         measured: What was measured, if rows were compared.
         scratch: Folder for the files; the caller removes it.
+        actor: Who asked, for MLflow's UI.
     """
     folder = scratch / "evidence"
     folder.mkdir()
@@ -62,6 +64,7 @@ def record_evidence(
         "mlflow.note.content": _write_note(version, stage, was, gates),
         "greenroom.model": version.name,
         "greenroom.version": version.version,
+        "mlflow.user": actor,
     }
     run = store.create_run(experiment_id, f"evidence: version {version.version} to {stage}", tags)
     try:
@@ -117,7 +120,7 @@ def _list_metrics(measured: Measured) -> dict[str, float]:
 def _write_note(version: ModelVersion, stage: str, was: str | None, gates: Sequence[GateResult]) -> str:
     against = f" against version {was}" if was else ""
     lines = [f"Evidence for {link_version(version.name, version.version)} to **{stage}**{against}.", ""]
-    for gate in gates:
+    for gate in sorted(gates, key=lambda gate: (gate.verdict == "yes", gate.name != "metric")):
         said = f"**{gate.verdict}**" + ("" if gate.decides else " (overridden)")
         lines.append(f"- {gate.name}: {said}. {gate.reason}")
     return "\n".join(lines)

@@ -10,9 +10,8 @@ from .ledger.state import Holding, State
 from .manifest import compute_layout
 from .names import PRODUCTION
 from .planning import find_rollback, is_rejected, plan_adoption
-from .projection import project
 from .store import ModelVersion
-from .upkeep import ensure_history, preview_history
+from .upkeep import ensure_history, finish, preview_history
 
 __all__ = ["Moved", "adopt", "archive", "rollback", "speak"]
 
@@ -29,6 +28,7 @@ class Moved:
         dry_run: Nothing was written.
         found: What adoption found, stage → version.
         conflict: Who was first, if somebody else was.
+        unfinished: What could not be written after the entry, if anything.
     """
 
     model: str
@@ -38,6 +38,7 @@ class Moved:
     dry_run: bool = False
     found: dict[str, str] | None = None
     conflict: str | None = None
+    unfinished: str = ""
 
 
 def rollback(
@@ -91,8 +92,7 @@ def rollback(
     except ConflictError as error:
         seq = ledger.open().state.seq
         return Moved(ledger.name, target.version, was, seq, conflict=error.what)
-    project(ledger)
-    return Moved(ledger.name, target.version, was, entry.seq)
+    return Moved(ledger.name, target.version, was, entry.seq, unfinished=finish(ledger))
 
 
 def archive(ledger: Ledger, version: str, *, reason: str | None = None, dry_run: bool = False) -> Moved:
@@ -144,8 +144,7 @@ def adopt(ledger: Ledger, *, dry_run: bool = False) -> Moved:
         return draft
 
     entry, _ = ledger.append(decide)
-    project(ledger)
-    return Moved(ledger.name, draft.version, None, entry.seq, found=found)
+    return Moved(ledger.name, draft.version, None, entry.seq, found=found, unfinished=finish(ledger))
 
 
 def _mark(
@@ -172,8 +171,7 @@ def _mark(
         )
 
     entry, _ = ledger.append(decide)
-    project(ledger)
-    return Moved(ledger.name, number, None, entry.seq)
+    return Moved(ledger.name, number, None, entry.seq, unfinished=finish(ledger))
 
 
 def _check_not_in_production(state: State, version: ModelVersion, action: Action) -> None:

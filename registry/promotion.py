@@ -16,9 +16,8 @@ from .ledger.state import State
 from .names import check_model_name, check_stage
 from .planning import check_basis, choose_version
 from .policy import Policy
-from .projection import project
 from .store import ModelVersion
-from .upkeep import ensure_history, preview_history
+from .upkeep import ensure_history, finish, preview_history
 
 __all__ = ["Outcome", "PromotionRequest", "commit", "promote"]
 
@@ -72,6 +71,7 @@ class Outcome:
         dry_run: Nothing was written.
         moved: Whether the stage changed; False if the version had it already.
         conflict: Who was first, if somebody else was.
+        unfinished: What could not be written after the entry, if anything.
     """
 
     model: str
@@ -86,6 +86,7 @@ class Outcome:
     dry_run: bool = False
     moved: bool = False
     conflict: str | None = None
+    unfinished: str = ""
 
 
 def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = lambda _: None) -> Outcome:
@@ -177,6 +178,7 @@ class _Promotion:
             gates=judgement.gates,
             measured=judgement.measured,
             scratch=self.scratch,
+            actor=self.ledger.actor.name,
         )
 
     def _draft(self, outcome: Outcome, judgement: Judgement, evidence: Evidence) -> Draft:
@@ -203,17 +205,25 @@ class _Promotion:
 
     def _commit(self, draft: Draft, outcome: Outcome) -> Outcome:
         try:
-            seq = commit(self.ledger, self.state, self.version, draft, expect=self.request.expect)
+            done = commit(self.ledger, self.state, self.version, draft, expect=self.request.expect)
         except ConflictError as error:
             seq = self.ledger.open().state.seq
             return replace(outcome, verdict="conflict", conflict=error.what, seq=seq)
-        return replace(outcome, seq=seq, moved=True)
+        return replace(outcome, seq=done.seq, moved=True, unfinished=done.unfinished)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An entry that stands. ``unfinished`` says what of its projection could not be written, if anything."""
+
+    seq: int
+    unfinished: str = ""
 
 
 def commit(
     ledger: Ledger, before: State, version: ModelVersion, draft: Draft, *, expect: int | None = None
-) -> int:
-    """Appends a judged promotion if what it rested on still holds, then projects it; returns the entry's seq.
+) -> Committed:
+    """Appends a judged promotion if what it rested on still holds, then projects it.
 
     Args:
         ledger: The model's history.
@@ -232,5 +242,4 @@ def commit(
         return draft
 
     entry, _ = ledger.append(decide, expect=expect)
-    project(ledger)
-    return entry.seq
+    return Committed(entry.seq, finish(ledger))

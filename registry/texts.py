@@ -1,7 +1,9 @@
 """What people read in MLflow's UI about a model and its versions: Markdown, in a block of its own."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 from .ledger.entry import Entry
 from .ledger.reading import Reading
@@ -12,6 +14,18 @@ __all__ = ["describe_model", "describe_version", "link_run", "link_version", "me
 
 BLOCK: Final = "\n\n---\n**Greenroom**"
 """Starts our part of a description; everything before it is the user's and stays."""
+
+DONE: Final = {
+    "adopt": "adopted",
+    "promote": "promoted",
+    "rollback": "rolled back to",
+    "archive": "archived",
+    "approve": "approved",
+    "reject": "rejected",
+    "rogue": "put right",
+    "rename": "renamed",
+}
+"""What an action is called once it is done."""
 
 SHOWN: Final = 5
 """Entries of the history shown in a description."""
@@ -45,23 +59,31 @@ def describe_version(reading: Reading, version: ModelVersion) -> str:
     lines = [BLOCK, "", f"This version is **{standing}**."]
     about = [entry for entry in reading.chapter.entries if version.version in (entry.version, entry.was)]
     lines += ["", *(f"- {describe_entry(reading, entry)}" for entry in _take_newest(about))]
-    if version.run_id:
-        lines += ["", f"Trained by run `{version.run_id}`; model: {link_model(version.name)}."]
     return "\n".join(lines)
 
 
 def describe_entry(reading: Reading, entry: Entry) -> str:
     """One line: when, who, what, why, and the evidence."""
-    what = f"{entry.action} version {entry.version}" if entry.version else entry.action
-    what += f" to {entry.stage}" if entry.stage else ""
+    what = DONE.get(entry.action, entry.action) + (f" version {entry.version}" if entry.version else "")
+    if entry.stage:
+        what += f" {'in' if entry.action == 'rollback' else 'to'} {entry.stage}"
     what += f" (was version {entry.was})" if entry.was else ""
-    why = f": {entry.reason}" if entry.reason else ""
+    why = f": {escape(entry.reason)}" if entry.reason else ""
     link = (
         f" · [evidence]({link_run(reading.chapter.experiment_id, entry.evidence_run)})"
         if entry.evidence_run
         else ""
     )
-    return f"{read_time(entry.time)}, {entry.actor}: {what}{why}{link}"
+    return f"{read_time(entry.time)}, {escape(entry.actor)}: {what}{why}{link}"
+
+
+def escape(text: str) -> str:
+    r"""Somebody's words as they are, not as Markdown.
+
+    >>> print(escape("see [x](y)"))
+    see \[x\]\(y\)
+    """
+    return re.sub(r"([\\`*_{}\[\]()#<>|~!])", r"\\\1", " ".join(text.split()))
 
 
 def read_time(moment: str) -> str:
@@ -80,12 +102,7 @@ def link_run(experiment_id: str, run_id: str) -> str:
 
 def link_version(name: str, version: str) -> str:
     """A version's page, as a Markdown link."""
-    return f"[version {version}](#/models/{name}/versions/{version})"
-
-
-def link_model(name: str) -> str:
-    """A registered model's page, as a Markdown link."""
-    return f"[{name}](#/models/{name})"
+    return f"[version {version}](#/models/{quote(name, safe='')}/versions/{version})"
 
 
 def _link_ledger(reading: Reading) -> str:

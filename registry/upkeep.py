@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from .errors import AlreadyExistsError, ConflictError
+from .errors import AlreadyExistsError, ConflictError, GreenroomError
 from .ledger.entry import Draft
 from .ledger.ledger import Ledger, new_nonce
 from .ledger.reading import Reading
@@ -10,7 +10,7 @@ from .ledger.state import State
 from .planning import plan_adoption, preview_adoption
 from .projection import project
 
-__all__ = ["ensure_history", "preview_history"]
+__all__ = ["ensure_history", "finish", "preview_history"]
 
 
 def ensure_history(ledger: Ledger) -> State:
@@ -38,6 +38,18 @@ def preview_history(ledger: Ledger) -> State:
         return reading.state
     model = ledger.store.get_model(ledger.name)
     return preview_adoption(model, plan_adoption(model, ledger.store.list_versions(ledger.name)))
+
+
+def finish(ledger: Ledger) -> str:
+    """Projects after a commit, which stands all the same; returns what could not be done, in words."""
+    try:
+        project(ledger)
+    except GreenroomError as error:
+        return (
+            f"The entry stands, but MLflow's aliases and tags are not up to date: {error.what} "
+            f"Finish it: greenroom reconcile {ledger.name}"
+        )
+    return ""
 
 
 def _append_once(ledger: Ledger, draft: Draft) -> None:

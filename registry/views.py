@@ -117,6 +117,8 @@ def find_holder(
 ) -> Holding | None:
     """Who has a stage by history; None if nobody has, or the model has no history.
 
+    Only a history that the model's own tag names counts: others could begin one without rights on the model.
+
     Args:
         store: MLflow.
         name: The registered model.
@@ -130,7 +132,9 @@ def find_holder(
     """
     ledger = Ledger(store, name, template=template) if template else Ledger(store, name)
     reading = ledger.find()
-    return reading.state.holder(stage) if reading else None
+    if reading is None or Tag.LEDGER not in reading.model.tags:
+        return None
+    return reading.state.holder(stage)
 
 
 def read_history(ledger: Ledger) -> tuple[Entry, ...]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from registry.console import Answer, Command
+from registry.console import Answer, Command, say
 from registry.names import PRODUCTION
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _rollback(arguments: argparse.Namespace) -> Answer:
         "gates": [],
         "evidence_run": None,
         "dry_run": moved.dry_run,
-    }
+    } | _warn(moved)
     if moved.conflict:
         return Answer(document | {"conflict": moved.conflict}, f"Not moved: {moved.conflict}", EXIT_CONFLICT)
     verb = "would be back" if moved.dry_run else "is back"
@@ -96,8 +96,16 @@ def _speak(action: str, done: str) -> Callable[[argparse.Namespace], Answer]:
     return run
 
 
+def _warn(moved: "Moved") -> dict[str, str]:
+    """Says what could not be finished, on stderr; returns it for the document too."""
+    if not moved.unfinished:
+        return {}
+    say(moved.unfinished)
+    return {"unfinished": moved.unfinished}
+
+
 def _document(moved: "Moved", action: str) -> dict[str, Any]:
-    return {
+    return _warn(moved) | {
         "schema": WORD_SCHEMA,
         "model": moved.model,
         "action": action,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.console import Answer, Command, steps
+from registry.console import Answer, Command, say, steps
 from registry.names import STAGES
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def _run(arguments: argparse.Namespace) -> Answer:
     ledger = open_ledger(arguments.name)
     with steps() as progress:
         outcome = promote(ledger, request, progress=progress)
+    if outcome.unfinished:
+        say(outcome.unfinished)
     return Answer(_document(outcome), _word(outcome, ledger.store.tracking_uri), EXIT_CODES[outcome.verdict])
 
 
@@ -71,6 +73,8 @@ def _document(outcome: "Outcome") -> dict[str, Any]:
         "dry_run": outcome.dry_run,
         "moved": outcome.moved,
     }
+    if outcome.unfinished:
+        document["unfinished"] = outcome.unfinished
     return document | ({"conflict": outcome.conflict} if outcome.conflict else {})
 
 

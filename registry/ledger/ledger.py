@@ -72,6 +72,8 @@ class Ledger(LedgerReader):
     def open(self) -> Reading:
         """Reads the ledger, and begins one if there is none. Any number of racers agree on one.
 
+        The model's own tag is written first: who may not change the model cannot begin its history.
+
         Raises:
             NotFoundError: There is no such registered model.
             TamperedError: As in :meth:`find`.
@@ -79,6 +81,7 @@ class Ledger(LedgerReader):
         reading = self.find()
         if reading is None:
             self._check_name_is_free()
+            self.store.set_model_tag(self.name, Tag.LEDGER_SERVER, self.store.tracking_uri)
             self._begin()
             reading = self.find()
         if reading is None:
@@ -101,6 +104,7 @@ class Ledger(LedgerReader):
         Raises:
             ConflictError: Somebody else moved first.
             RefusedError: The entry does not follow from the newest state; it was not written.
+            AccessDeniedError: The actor may not change the model; nothing was written.
             UnreachableError: No answer, and it is not known whether the entry was written.
         """
         failures = 0
@@ -115,6 +119,8 @@ class Ledger(LedgerReader):
                 raise conflict(reading, f"the history's head is entry {state.seq}, not {expect}")
             entry = self.seal(draft, state)
             _check_form(state, entry)
+            if reading.model.tags.get(Tag.LEDGER) != state.ledger:
+                self.store.set_model_tag(self.name, Tag.LEDGER, state.ledger)
             run_id, key = reading.chapter.run_id, f"{len(reading.chapter.entries) + 1:04d}"
             try:
                 self.store.log_param(run_id, key, format_entry(entry))
@@ -207,7 +213,11 @@ class Ledger(LedgerReader):
         state: State | None,
         nonce: str,
     ) -> str:
-        tags = {Tag.KIND: "ledger", "mlflow.note.content": NOTE.format(model=self.name)}
+        tags = {
+            Tag.KIND: "ledger",
+            "mlflow.note.content": NOTE.format(model=self.name),
+            "mlflow.user": self.actor.name,
+        }
         run = self.store.create_run(experiment_id, f"ledger, chapter {number}", tags)
         params = write_opening(
             number=number,

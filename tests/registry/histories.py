@@ -63,7 +63,7 @@ def move(ledger: Ledger, number: str, stage: str) -> int:
     """Promotes without judging: what is tested here is what comes after."""
     state = ensure_history(ledger)
     version = ledger.store.get_version(ledger.name, number)
-    return commit(ledger, state, version, draft_promotion(ledger, state, number, stage))
+    return commit(ledger, state, version, draft_promotion(ledger, state, number, stage)).seq
 
 
 def move_to_production(ledger: Ledger, number: str) -> None:
