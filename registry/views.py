@@ -229,7 +229,7 @@ def read_lineage(ledger: Ledger, version: str | None, stage: str | None) -> Line
         user=run.user if run else row.user,
         trained_ms=run.start_ms if run else row.created_ms,
         data_sha256=tags.get(Tag.DATA_SHA256, ""),
-        commit=tags.get("greenroom.git_commit") or tags.get("mlflow.source.git.commit", ""),
+        commit=tags.get("mlflow.source.git.commit", ""),
         dirty=tags.get("greenroom.git_dirty", ""),
         source=tags.get("mlflow.source.name", ""),
         evidence_run=row.tags.get(Tag.EVIDENCE),

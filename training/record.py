@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
 from registry import EvaluationRows, Tag, get_user_name
 
@@ -102,8 +103,14 @@ def write_job(plan: TrainingPlan, fitted: Fitted, folder: Path) -> None:
 
 
 def write_evaluation_rows(plan: TrainingPlan, outcome: Outcome, folder: Path) -> EvaluationRows:
-    """Writes the held-out rows with truth and answers as Parquet, and says what they are."""
+    """Writes the held-out rows with truth and answers as Parquet, and says what they are.
+
+    Columns that this job does not look at are kept as well (leaks excepted): the version in production may
+    look at others, and must be able to answer the same rows.
+    """
     frame = plan.rows.iloc[plan.split.evaluate].reset_index(drop=True)
+    for name in _list_other_columns(plan):
+        frame[name] = plan.dataset.frame[name].iloc[plan.split.evaluate].to_numpy()
     frame[plan.target.name] = outcome.truth
     if plan.split.groups is not None:
         frame[GROUP] = plan.split.groups.iloc[plan.split.evaluate].to_numpy()
@@ -125,6 +132,21 @@ def write_evaluation_rows(plan: TrainingPlan, outcome: Outcome, folder: Path) ->
         rows=len(kept),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+
+
+def _list_other_columns(plan: TrainingPlan) -> list[str]:
+    taken = {*plan.rows.columns, *plan.job.spec.features.leaks, plan.target.name}
+    frame = plan.dataset.frame
+    return [
+        str(name)
+        for name in frame.columns
+        if name not in taken
+        and (
+            is_numeric_dtype(frame[name])
+            or is_string_dtype(frame[name])
+            or is_datetime64_any_dtype(frame[name])
+        )
+    ]
 
 
 def write_pictures(figures: Iterable[tuple[str, "Figure"]], folder: Path) -> None:

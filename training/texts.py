@@ -61,7 +61,7 @@ def describe_version(
         f"{name} {value:.4f}" for name, value in list_key_figures(plan.target.task, metrics)[:4]
     )
     lines = [
-        f"Trained by [run {run_id[:8]}]({link}): {figures}.",
+        f"{figures}. Trained by [run {run_id[:8]}]({link}).",
         "",
         f"- **Data**: {plan.dataset.text}, {len(plan.dataset.frame):,} rows, sha256 `{sha256[:12]}…`",
         f"- **Split**: {plan.split.text}",
@@ -78,7 +78,7 @@ def write_answer(result: TrainingResult) -> str:
     width = max(len(name) for name, _ in figures)
     lines = [f"  {name:<{width}}  {value:>9.4f}{_explain(name)}" for name, value in figures]
     lines += ["", f"{result.model} version {result.version} is a candidate; run {result.run_id}."]
-    lines += [f"See {result.link}"]
+    lines += [f"See {result.link}" if "://" in result.link else "Look at it: greenroom server"]
     lines += [f"Next: promote-model {result.model} --to staging"]
     return "\n".join(lines)
 

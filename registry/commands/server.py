@@ -88,7 +88,7 @@ def _make_caretaker(uri: str) -> "Caretaker":
 
 COMMAND = Command(
     name="server",
-    help="the MLflow tracking server and UI, with settings that hold under load",
+    help="Run the MLflow tracking server and UI with settings that hold under load.",
     configure=_configure,
     run=_run,
     epilog="""examples:
