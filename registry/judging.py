@@ -4,9 +4,10 @@ Integrity comes first, and nothing of the artifact runs before the trust check h
 where production has a holder: both models answer the same rows in processes without credentials.
 """
 
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .artifact import fetch_artifact
@@ -26,6 +27,9 @@ from .verification import Answers, find_misfits, run_model
 
 __all__ = ["Case", "Judgement", "judge"]
 
+MAX_MISFITS = 10
+"""Libraries named that do not fit: MLflow keeps the reason in a tag of limited length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -41,6 +45,7 @@ class Case:
         overridden: Quality gates are asked and recorded, but do not decide.
         scratch: Folder for downloads; the caller removes it.
         progress: Told what is going on.
+        stop: Set when nobody waits for the models' answers any more.
     """
 
     store: RegistryStore
@@ -52,6 +57,7 @@ class Case:
     overridden: bool
     scratch: Path
     progress: Callable[[str], None]
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def folder(self) -> Path:
@@ -87,10 +93,8 @@ def judge(case: Case) -> Judgement:
             return Judgement(tuple(gates), manifest)
     holder = case.state.holder(case.stage) if case.stage == PRODUCTION else None
     question, lack = _find_question(case, holder)
-    with ThreadPoolExecutor(2) as pool:
-        case.progress(f"version {case.version.version} opens and answers in a process of its own")
-        asked = pool.submit(_ask, case, case.folder, question)
-        held = pool.submit(_ask_holder, case, holder, question) if holder and question else None
+    case.progress(f"version {case.version.version} opens and answers in a process of its own")
+    asked, held = _ask_both(case, holder, question)
     try:
         answers = asked.result()
     except ArtifactError as error:
@@ -145,11 +149,13 @@ def _judge_trust(case: Case, manifest: Manifest) -> GateResult:
 
 def _judge_environment(case: Case) -> GateResult:
     requirements = case.folder / "requirements.txt"
-    text = requirements.read_text(encoding="utf-8") if requirements.exists() else ""
+    text = requirements.read_text(encoding="utf-8", errors="replace") if requirements.is_file() else ""
     misfits = find_misfits(read_mlmodel(case.folder), text)
     if not misfits:
         return GateResult("environment", "yes", "Its Python and libraries are those installed here.")
-    return GateResult("environment", "no", f"It does not fit the environment here: {'; '.join(misfits)}.")
+    more = f", and {len(misfits) - MAX_MISFITS} more" if len(misfits) > MAX_MISFITS else ""
+    said = "; ".join(misfits[:MAX_MISFITS]) + more
+    return GateResult("environment", "no", f"It does not fit the environment here: {said}.")
 
 
 def _find_question(case: Case, holder: Holding | None) -> tuple[Question | None, str]:
@@ -164,6 +170,21 @@ def _find_question(case: Case, holder: Holding | None) -> tuple[Question | None,
         return find_question(case.store, case.version, case.policy, case.data, case.scratch), lack
     except (ArtifactError, NotFoundError, DataError) as error:
         return None, str(error)
+
+
+def _ask_both(
+    case: Case, holder: Holding | None, question: Question | None
+) -> tuple[Future[Answers], Future[Answers] | None]:
+    """Both at the same time; Ctrl-C ends the models too, wherever they are."""
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            asked = pool.submit(_ask, case, case.folder, question)
+            held = pool.submit(_ask_holder, case, holder, question) if holder and question else None
+            wait([future for future in (asked, held) if future])
+        except BaseException:
+            case.stop.set()
+            raise
+    return asked, held
 
 
 def _ask_holder(case: Case, holder: Holding, question: Question) -> Answers:
@@ -193,7 +214,7 @@ def _is_vouched(case: Case, holder: Holding, manifest: Manifest) -> bool:
 def _ask(case: Case, folder: Path, question: Question | None) -> Answers:
     timeout_s = case.policy.timeout_s
     if question is None:
-        return run_model(folder, scratch=case.scratch, timeout_s=timeout_s)
+        return run_model(folder, scratch=case.scratch, timeout_s=timeout_s, stop=case.stop)
     return run_model(
         folder,
         scratch=case.scratch,
@@ -202,6 +223,7 @@ def _ask(case: Case, folder: Path, question: Question | None) -> Answers:
         task=question.task,
         classes=question.classes,
         timeout_s=timeout_s,
+        stop=case.stop,
     )
 
 

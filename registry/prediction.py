@@ -63,7 +63,10 @@ def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -
     try:
         rows = pd.read_parquet(request["rows"], columns=_choose_columns(model, request))
         raw = model.predict(rows, params=_ask_for_probability(model))
-        normalise(raw, request["task"], request["classes"]).to_parquet(request["answers"])
+        answers = normalise(raw, request["task"], request["classes"])
+        if len(answers) != len(rows):
+            raise ValueError(f"{len(rows)} rows were asked, {len(answers)} answered")  # noqa: TRY301
+        answers.to_parquet(request["answers"])
     except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
         result["rows_error"] = _word(error)
     result["predict_s"] = time.perf_counter() - start

@@ -114,7 +114,10 @@ def _read_given(source: str, policy: Policy, kept: EvaluationRows | None, scratc
         raise DataError(f"{source} has no column {group!r} to group by.")
     task, classes = _find_task(table[target], policy, kept)
     path = scratch / "given.parquet"
-    table.to_parquet(path)
+    try:
+        table.to_parquet(path)
+    except (ValueError, TypeError, NotImplementedError) as error:  # as pyarrow's errors are
+        raise DataError(f"{source} cannot be used: {str(error).splitlines()[0]}") from error
     return Question(
         rows=path,
         target=target,
@@ -137,13 +140,23 @@ def _find_task(
     if truth.isna().any():
         row = int(truth.isna().to_numpy().nonzero()[0][0])
         raise DataError(f"Row {row}, column {truth.name!r}: the truth is missing.")
-    values = sorted(truth.unique().tolist())
+    values = _sort_values(truth)
     task = policy.evaluation.task
     if task == "auto":
         continuous = pd.api.types.is_float_dtype(truth) and not set(values) <= {0.0, 1.0}
         few = len(values) <= MAX_CLASSES and not continuous
         task = ("binary" if len(values) == 2 else "multiclass") if few else "regression"  # noqa: PLR2004
     return task, () if task == "regression" else tuple(values)
+
+
+def _sort_values(truth: "pd.Series[Any]") -> list[Any]:
+    values = truth.unique().tolist()
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise DataError(f"Column {truth.name!r}: {values[0]!r} is no number, text or truth value to predict.")
+    try:
+        return sorted(values)
+    except TypeError as error:
+        raise DataError(f"Column {truth.name!r} holds both numbers and texts.") from error
 
 
 def _hash(path: Path) -> str:

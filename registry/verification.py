@@ -2,15 +2,17 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from .errors import ArtifactError
+from .keeper import KeptProcess, start_kept
 
 __all__ = ["Answers", "find_misfits", "run_model"]
 
@@ -27,6 +29,9 @@ PASSED_ON: Final = (
 """Environment variables a judged model gets; no secret is among them."""
 
 DEFAULT_TIMEOUT_S: Final = 600.0
+POLL_S: Final = 0.02
+MAX_OUTPUT: Final = 4_000
+"""Bytes of what a model printed that are looked at for its last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def run_model(
     task: str = "",
     classes: Sequence[Any] = (),
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    stop: threading.Event | None = None,
 ) -> Answers:
     """Loads a model in a subprocess, lets it answer its own input example and, if given, rows.
 
@@ -67,7 +73,8 @@ def run_model(
         features: Its columns to ask with.
         task: ``binary``, ``multiclass`` or ``regression``.
         classes: The classes in order.
-        timeout_s: Seconds until it is given up.
+        timeout_s: Seconds until it is given up, together with every process it started.
+        stop: When set, it is given up at once (Ctrl-C reaches only the thread that waits for this one).
 
     Raises:
         ArtifactError: It does not load, does not answer its example, or takes too long.
@@ -83,7 +90,7 @@ def run_model(
         "result": str(place / "result.json"),
     }
     (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    result = _run(place, timeout_s)
+    result = _run(place, timeout_s, stop or threading.Event())
     if "error" in result:
         raise ArtifactError(f"The model does not answer: {result['error']}")
     return Answers(
@@ -95,7 +102,7 @@ def run_model(
     )
 
 
-def _run(place: Path, timeout_s: float) -> dict[str, Any]:
+def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "registry.prediction", str(place / "request.json")]
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {
@@ -103,18 +110,31 @@ def _run(place: Path, timeout_s: float) -> dict[str, Any]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": "sqlite://",
     }
-    try:
-        done = subprocess.run(  # noqa: S603 - our own module
-            command, cwd=place, env=environment, capture_output=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"The model did not answer within {timeout_s:.0f} s.") from error
+    with (place / "output").open("wb") as output:
+        process = start_kept(command, env=environment, folder=place, output=output.fileno())
+        try:
+            exit_code = _wait(process, timeout_s, stop)
+        finally:
+            process.kill()
     result = place / "result.json"
     if not result.exists():
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise ArtifactError(f"The model's process ended with code {done.returncode}: {lines[-1][:300]}")
+        text = (place / "output").read_bytes()[-MAX_OUTPUT:].decode(errors="replace")
+        lines = text.strip().splitlines() or ["no message"]
+        raise ArtifactError(f"The model's process ended with code {exit_code}: {lines[-1][:300]}")
     answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return answer
+
+
+def _wait(process: KeptProcess, timeout_s: float, stop: threading.Event) -> int:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        exit_code = process.poll()
+        if exit_code is not None:
+            return exit_code
+        if stop.wait(POLL_S):
+            raise ArtifactError("It was interrupted.")
+        if time.monotonic() > deadline:
+            raise ArtifactError(f"The model did not answer within {timeout_s:.0f} s.")
 
 
 def find_misfits(description: Mapping[str, Any], requirements: str) -> tuple[str, ...]:
@@ -135,8 +155,8 @@ def find_misfits(description: Mapping[str, Any], requirements: str) -> tuple[str
     if python and _major_minor(python) != here:
         misfits.append(f"it was made with Python {python}, this is {here}")
     for line in requirements.splitlines():
-        name, pinned, wanted = line.split(";")[0].strip().partition("==")
-        if not pinned:
+        name, _, wanted = line.split(";")[0].strip().partition("==")
+        if not (name.strip() and wanted):
             continue
         try:
             found = version(name.split("[")[0].strip())

@@ -59,7 +59,11 @@ def compute_losses(
 def _square(target: "pd.Series[Any]", answers: "pd.DataFrame") -> "NDArray[np.float64]":
     import numpy as np  # noqa: PLC0415 - heavy
 
-    losses = (target.to_numpy(dtype="float64") - answers[PREDICTION].to_numpy(dtype="float64")) ** 2
+    try:
+        truth = target.to_numpy(dtype="float64", na_value=np.nan)
+        losses = (truth - answers[PREDICTION].to_numpy(dtype="float64", na_value=np.nan)) ** 2
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Column {target.name!r} or a prediction of it is no number: {error}.") from error
     _check_finite(losses)
     return np.asarray(losses)
 

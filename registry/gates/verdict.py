@@ -1,5 +1,6 @@
 """What a gate says: yes, no, or not enough data, with the reason in words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -45,6 +46,17 @@ def combine(results: Sequence[GateResult]) -> Verdict:
     return next((verdict for verdict in _ORDER if verdict in said), "yes")
 
 
+def count_fewest_blocks(confidence: float) -> int:
+    """Independent blocks below which even complete agreement could be chance: the sign test's 2⁻ⁿ.
+
+    Source: Dixon and Mood, The statistical sign test, JASA 41 (1946).
+
+    >>> count_fewest_blocks(0.95)
+    5
+    """
+    return math.ceil(-math.log2(1 - confidence))
+
+
 def judge_improvement(found: Comparison, metric: str, *, blocks: str = "rows") -> GateResult:
     """Superiority: yes only if the candidate's loss is lower with the confidence asked for.
 
@@ -61,6 +73,14 @@ def judge_improvement(found: Comparison, metric: str, *, blocks: str = "rows") -
     over = f"{found.rows:,} rows" + (f" in {found.blocks} {blocks}" if blocks != "rows" else "")
     sure = f"{found.confidence:.0%}"
     numbers = {name: getattr(found, name) for name in Comparison.__dataclass_fields__} | {"metric": metric}
+    fewest = count_fewest_blocks(found.confidence)
+    if found.blocks < fewest:
+        what = blocks if found.blocks != 1 else blocks.removesuffix("s")
+        reason = (
+            f"{found.blocks} {what} cannot prove anything with {sure} confidence, whatever they say: "
+            f"at least {fewest} are needed."
+        )
+        return GateResult("metric", "not_enough_data", reason, numbers=numbers)
     if found.lower > 0:
         least = f"at least {found.lower:.4f} with {sure} confidence"
         reason = f"{word} is lower by {found.improvement:.4f}, {least} ({over})."
