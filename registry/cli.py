@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 
-from .console import Command, run_command, say
+from .console import Command, refuse, run_command
+from .errors import UsageError
 
 __all__ = ["main", "promote_main"]
 
@@ -27,11 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show(f"greenroom {version('greenroom')}", 0)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
-        say(
-            f"greenroom has no command {name!r}."
-            + (f" Did you mean {near[0]!r}?" if near else " See greenroom --help.")
-        )
-        return 2
+        hint = f"Did you mean {near[0]!r}?" if near else "See greenroom --help."
+        what = "A command is missing." if name.startswith("-") else f"greenroom has no command {name!r}."
+        return refuse(UsageError(what, hint=hint), as_json="--json" in arguments)
     return run_command(_load(found[name]), arguments[1:], prog=f"greenroom {name}")
 
 

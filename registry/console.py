@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from .errors import GreenroomError, UsageError
 
-__all__ = ["Answer", "Command", "announce", "run_command", "say", "steps"]
+__all__ = ["Answer", "Command", "announce", "refuse", "run_command", "say", "steps"]
 
 EXIT_INTERRUPTED: Final = 130
 ERROR_SCHEMA: Final = "greenroom/error/1"
@@ -126,7 +126,7 @@ def run_command(command: Command, argv: Sequence[str] | None = None, *, prog: st
     except GreenroomError as error:
         if verbose:
             _show_traceback()
-        return _fail(error.code, str(error), error.exit_code, as_json=as_json)
+        return refuse(error, as_json=as_json)
     except BrokenPipeError:
         return _leave_broken_pipe()
     except Exception as error:  # noqa: BLE001 - the run border
@@ -138,7 +138,14 @@ def run_command(command: Command, argv: Sequence[str] | None = None, *, prog: st
     return _print(document if as_json else answer.text, answer.exit_code)
 
 
+def refuse(error: GreenroomError, *, as_json: bool) -> int:
+    """Says a known error, as one line on stderr or one document on stdout; returns its exit code."""
+    return _fail(error.code, str(error), error.exit_code, as_json=as_json)
+
+
 def _print(text: str, exit_code: int) -> int:
+    with suppress(AttributeError):  # a stand-in for stdout
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # not every terminal is UTF-8
     try:
         if text:
             print(text, flush=True)  # noqa: T201 - the one place that prints an answer

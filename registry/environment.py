@@ -2,6 +2,7 @@
 
 import configparser
 import getpass
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from .errors import UsageError
 
 __all__ = [
     "Access",
@@ -63,7 +66,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         tracking_uri=tracking_uri,
         registry_uri=variables.get("MLFLOW_REGISTRY_URI", tracking_uri),
         ledger_experiment=variables.get("GREENROOM_LEDGER_EXPERIMENT", "greenroom/{model}"),
-        timeout_s=float(variables.get("GREENROOM_TIMEOUT_S", "10")),
+        timeout_s=_read_seconds("GREENROOM_TIMEOUT_S", variables.get("GREENROOM_TIMEOUT_S", "10")),
         actor=variables.get("GREENROOM_ACTOR"),
         run_id=variables.get("MLFLOW_RUN_ID"),
         s3_endpoint_url=variables.get("AWS_ENDPOINT_URL_S3")
@@ -73,6 +76,16 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             "GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"
         ),
     )
+
+
+def _read_seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{name}={text} is no number of seconds.")
+    return seconds
 
 
 def get_user_name() -> str:

@@ -11,9 +11,9 @@ from .evidence import Evidence, record_evidence
 from .gates.verdict import GateResult, Verdict, combine
 from .judging import Case, Judgement, judge
 from .ledger.entry import Draft
-from .ledger.ledger import Ledger, new_nonce
+from .ledger.ledger import Ledger, conflict, new_nonce
 from .ledger.state import State
-from .names import check_model_name, check_stage
+from .names import STAGING, check_model_name, check_stage
 from .planning import check_basis, choose_version
 from .policy import Policy
 from .store import ModelVersion
@@ -22,6 +22,9 @@ from .upkeep import ensure_history, finish, preview_history
 __all__ = ["Outcome", "PromotionRequest", "commit", "promote"]
 
 Progress = Callable[[str], None]
+
+LONG: Final = "f" * 64
+"""A sha256's length in hexadecimal."""
 
 MAX_OVERRIDE: Final = 500
 """Characters of an override's reason that the entry keeps."""
@@ -98,6 +101,7 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
         progress: Told what is going on.
 
     Raises:
+        UsageError: The reason is too long, or holds characters that cannot be kept.
         NotFoundError: No such model or version.
         OrderError: The version is not where it would have to be.
         RefusedError: A person rejected it, or the policy forbids overriding.
@@ -108,7 +112,10 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
     check_stage(request.to)
     if request.override and not request.policy.allow_override:
         raise RefusedError("The policy forbids --override.")
+    ledger.seal(_rehearse(request), State(ledger=LONG[:32], model=request.name, link=LONG))
     state = preview_history(ledger) if request.dry_run else ensure_history(ledger)
+    if request.expect is not None and state.seq != request.expect:
+        return _tell_overtaken(ledger, request, state)
     versions = ledger.store.list_versions(request.name)
     version = choose_version(state, versions, request.version, request.to)
     holder = state.holder(request.to)
@@ -121,13 +128,48 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
         verdict="yes",
         dry_run=request.dry_run,
     )
-    if request.expect is not None and state.seq != request.expect:
-        what = f"The history of {request.name} is at entry {state.seq}, not {request.expect}."
-        return replace(outcome, verdict="conflict", conflict=what)
     if state.standing(version.version, version.created_ms) == request.to:
         return outcome
     with tempfile.TemporaryDirectory(prefix="greenroom-") as scratch:
         return _Promotion(ledger, request, state, version, Path(scratch), progress).decide(outcome)
+
+
+def _rehearse(request: PromotionRequest) -> Draft:
+    """An entry as long as any that may come of it: a reason that does not fit is refused before judging."""
+    details = {"gates": dict.fromkeys((LONG[:12] + str(place) for place in range(8)), "not_enough_data")}
+    return Draft(
+        action="promote",
+        nonce=new_nonce(),
+        stage=request.to,
+        version=LONG[:8],
+        was=LONG[:8],
+        created_ms=10**13,
+        run_id=LONG[:32],
+        manifest=LONG,
+        layout=LONG,
+        evidence_run=LONG[:32],
+        evidence=LONG,
+        policy=LONG,
+        reason=request.reason,
+        details=details | ({"override": request.override[:MAX_OVERRIDE]} if request.override else {}),
+    )
+
+
+def _tell_overtaken(ledger: Ledger, request: PromotionRequest, state: State) -> Outcome:
+    """With ``--expect`` any change is a conflict, whatever it makes of the version asked for."""
+    holder, staged = state.holder(request.to), state.holder(STAGING)
+    reading = ledger.find()
+    what = f"the history's head is entry {state.seq}, not {request.expect}"
+    return Outcome(
+        model=request.name,
+        stage=request.to,
+        version=request.version or (staged.version if staged and request.to != STAGING else ""),
+        was=holder.version if holder else None,
+        seq=state.seq,
+        verdict="conflict",
+        dry_run=request.dry_run,
+        conflict=conflict(reading, what).what if reading else f"{request.name}: {what}.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

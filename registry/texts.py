@@ -27,6 +27,12 @@ DONE: Final = {
 }
 """What an action is called once it is done."""
 
+MAX_DESCRIPTION: Final = 5_000
+"""MLflow's columns are ``VARCHAR(5000)``: SQLite takes more, PostgreSQL refuses the whole description."""
+
+MAX_WORDS: Final = 200
+"""Characters of a reason shown in a description."""
+
 SHOWN: Final = 5
 """Entries of the history shown in a description."""
 
@@ -37,7 +43,11 @@ def merge_block(description: str, block: str) -> str:
     >>> merge_block("My model.", BLOCK + " a").count("---"), merge_block(BLOCK + " a", BLOCK + " b")[-1]
     (1, 'b')
     """
-    return description.split(BLOCK, 1)[0].rstrip() + block
+    text = description.split(BLOCK, 1)[0].rstrip()
+    lines = block.splitlines(keepends=True)
+    while lines and len(text) + sum(map(len, lines)) > MAX_DESCRIPTION:
+        lines.pop()
+    return text + "".join(lines)
 
 
 def describe_model(reading: Reading) -> str:
@@ -68,13 +78,18 @@ def describe_entry(reading: Reading, entry: Entry) -> str:
     if entry.stage:
         what += f" {'in' if entry.action == 'rollback' else 'to'} {entry.stage}"
     what += f" (was version {entry.was})" if entry.was else ""
-    why = f": {escape(entry.reason)}" if entry.reason else ""
+    why = f": {escape(shorten(entry.reason))}" if entry.reason else ""
     link = (
         f" · [evidence]({link_run(reading.chapter.experiment_id, entry.evidence_run)})"
         if entry.evidence_run
         else ""
     )
     return f"{read_time(entry.time)}, {escape(entry.actor)}: {what}{why}{link}"
+
+
+def shorten(text: str) -> str:
+    """The beginning of somebody's long words; the history has them whole."""
+    return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS].rstrip()} …"
 
 
 def escape(text: str) -> str:

@@ -29,7 +29,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _read_time(text: str) -> datetime:
     try:
         return parse_time(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time; write 2026-03-01 or 2026-03-01T12:00:00Z"
         ) from None

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from registry.console import Answer, Command, say, steps
 from registry.names import STAGES
@@ -108,7 +109,7 @@ def _conclude(outcome: "Outcome") -> str:
 def _list_links(outcome: "Outcome", tracking_uri: str) -> list[str]:
     if not tracking_uri.startswith("http"):
         return ["Look at it: greenroom server"] if outcome.moved else []
-    links = [f"  {tracking_uri}/#/models/{outcome.model}/versions/{outcome.version}"]
+    links = [f"  {tracking_uri}/#/models/{quote(outcome.model)}/versions/{outcome.version}"]
     if outcome.evidence_run:
         run = f"#/experiments/{outcome.evidence_experiment}/runs/{outcome.evidence_run}"
         links.append(f"  {tracking_uri}/{run} (evidence)")

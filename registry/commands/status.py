@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from registry.console import Answer, Command
+from registry.errors import GreenroomError, UnreachableError
 from registry.names import PRODUCTION, STAGING
 
 if TYPE_CHECKING:
@@ -32,15 +33,23 @@ def _run_all() -> Answer:
     from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
     from registry.environment import read_settings  # noqa: PLC0415 - not on the way to --help
     from registry.stores import open_store  # noqa: PLC0415 - not on the way to --help
-    from registry.views import read_status  # noqa: PLC0415 - not on the way to --help
+    from registry.views import ModelStatus, read_status  # noqa: PLC0415 - not on the way to --help
 
     settings = read_settings()
     store = open_store(settings)
-    statuses = [
-        read_status(open_ledger(model.name, settings=settings, store=store)) for model in store.list_models()
-    ]
-    text = "\n\n".join(map(_word, statuses)) or f"There are no registered models at {store.registry_uri}."
-    return Answer({"schema": SCHEMA, "models": [_document(status) for status in statuses]}, text)
+    texts, documents, exit_code = [], [], 0
+    for model in store.list_models():
+        try:
+            status = read_status(open_ledger(model.name, settings=settings, store=store))
+        except UnreachableError:
+            raise
+        except GreenroomError as error:  # one sick model does not hide the healthy ones
+            status = ModelStatus(model.name, 0, "", {}, (), (), (), managed=True, notes=(str(error),))
+            exit_code = max(exit_code, error.exit_code)
+        texts.append(_word(status))
+        documents.append(_document(status))
+    text = "\n\n".join(texts) or f"There are no registered models at {store.registry_uri}."
+    return Answer({"schema": SCHEMA, "models": documents}, text, exit_code)
 
 
 def _document(status: "ModelStatus") -> dict[str, Any]:
