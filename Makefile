@@ -33,7 +33,7 @@ demo: $(STAMP) ## the whole story on real flights, in under three minutes
 	@$(BIN)/python examples/flights/demo.py $(DEMO)
 
 test: $(STAMP) ## the test suite
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not browser"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=12 -m "not browser"
 	@if command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; \
 	  then $(MAKE) --no-print-directory test-browser; \
 	  else echo "Browser tests did not run: Chromium is not installed. Install it, then: make test-browser"; fi

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .artifact import fetch_artifact
+from .deviations import read_deviations
 from .errors import GreenroomError, NotFoundError, TamperedError, UnreachableError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
@@ -56,7 +57,7 @@ def audit(
     entries = {entry.seq: entry for chapter in chapters for entry in chapter.entries}
     versions = ledger.store.list_versions(ledger.name)
     witnesses, findings = _check_witnesses(ledger, versions, entries)
-    notes = list(_find_gone(state, versions))
+    notes = [*_find_gone(state, versions), *read_deviations(ledger)]
     checked = 0
     for version in versions if artifacts else ():
         record = state.records.get(version.version)

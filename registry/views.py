@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .clock import format_time
+from .deviations import find_deviations
 from .errors import NotFoundError, TamperedError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
 from .ledger.ledger import Ledger
-from .ledger.reading import Reading
 from .ledger.state import Holding, State, step
 from .names import PRODUCTION, STAGES, STAGING, Tag
-from .projection import is_projected, plan_aliases
 from .store import ModelVersion, RegistryStore
 
 __all__ = [
@@ -66,7 +65,7 @@ def read_status(ledger: Ledger) -> ModelStatus:
         pending=tuple(state.pending),
         rejected=tuple(number for number, where in standings.items() if where == "rejected"),
         managed=True,
-        notes=tuple(_find_notes(reading, versions)),
+        notes=tuple(find_deviations(ledger.store, reading, versions)),
     )
 
 
@@ -90,26 +89,6 @@ def _show_unmanaged(ledger: Ledger, versions: Sequence[ModelVersion]) -> ModelSt
         managed=False,
         notes=(f"No history yet. Begin one: greenroom adopt {ledger.name}",),
     )
-
-
-def _find_notes(reading: Reading, versions: Sequence[ModelVersion]) -> Iterator[str]:
-    state, model = reading.state, reading.model
-    known = {version.version: version for version in versions}
-    for stage, holder in state.holders.items():
-        version = known.get(holder.version)
-        if version is not None and version.created_ms == holder.created_ms:
-            continue
-        yield f"Version {holder.version}, in {stage} by history, was deleted from MLflow."
-        if version is not None and model.aliases.get(stage) == holder.version:
-            yield f"The alias {stage} names another version of that number, which nobody promoted."
-    for move in plan_aliases(state, model.aliases):
-        found = model.aliases.get(move.alias)
-        wanted = f"version {move.version}" if move.version else "nothing"
-        cause = "was moved by hand" if is_projected(model, state) else "is not up to date yet"
-        yield (
-            f"The alias {move.alias} {cause}: it is at {f'version {found}' if found else 'nothing'}, "
-            f"history says {wanted}. Put it right: greenroom reconcile {model.name}"
-        )
 
 
 def find_holder(

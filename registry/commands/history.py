@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.clock import parse_time
-from registry.console import Answer, Command
+from registry.console import Answer, Command, say
 from registry.names import PRODUCTION, STAGING
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def _read_time(text: str) -> datetime:
 
 def _run(arguments: argparse.Namespace) -> Answer:
     from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
+    from registry.deviations import read_deviations  # noqa: PLC0415 - not on the way to --help
     from registry.views import read_history  # noqa: PLC0415 - not on the way to --help
 
     ledger = open_ledger(arguments.name)
@@ -44,7 +45,15 @@ def _run(arguments: argparse.Namespace) -> Answer:
         return _show_as_of(ledger, arguments.as_of)
     entries = read_history(ledger)
     shown = entries[-arguments.limit :] if arguments.limit else entries
-    document = {"schema": SCHEMA, "model": arguments.name, "entries": [_document(entry) for entry in shown]}
+    notes = read_deviations(ledger)
+    for note in notes:
+        say(f"! {note}")
+    document = {
+        "schema": SCHEMA,
+        "model": arguments.name,
+        "entries": [_document(entry) for entry in shown],
+        "notes": list(notes),
+    }
     return Answer(document, _word(shown))
 
 

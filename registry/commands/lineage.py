@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from registry.console import Answer, Command
+from registry.console import Answer, Command, say
 from registry.names import parse_model_ref
 
 __all__ = ["COMMAND"]
@@ -21,12 +21,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> Answer:
     from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
+    from registry.deviations import read_deviations  # noqa: PLC0415 - not on the way to --help
     from registry.views import read_lineage  # noqa: PLC0415 - not on the way to --help
 
     name, stage = parse_model_ref(arguments.model)
-    found = read_lineage(open_ledger(name), arguments.version, stage)
+    ledger = open_ledger(name)
+    found = read_lineage(ledger, arguments.version, stage)
+    notes = read_deviations(ledger)
+    for note in notes:
+        say(f"! {note}")
     trained = datetime.fromtimestamp(found.trained_ms / 1000, UTC).isoformat(timespec="seconds")
-    document = {"schema": SCHEMA, **asdict(found), "trained": trained}
+    document = {"schema": SCHEMA, **asdict(found), "trained": trained, "notes": list(notes)}
     del document["trained_ms"]
     dirty = " (with uncommitted changes)" if found.dirty.lower() == "true" else ""
     rows = [

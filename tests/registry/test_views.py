@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from registry import PRODUCTION, FixedClock, NotFoundError
+from registry import PRODUCTION, STAGING, FixedClock, NotFoundError
+from registry.audit import audit
+from registry.deviations import read_deviations
+from registry.ledger.entry import Draft
 from registry.ledger.ledger import Actor, Ledger
+from registry.manifest import compute_manifest
 from registry.moves import rollback
+from registry.promotion import commit
 from registry.stores.memory import MemoryStore
+from registry.upkeep import ensure_history
 from registry.views import read_as_of, read_history, read_lineage, read_status
 from tests.registry.histories import add_version, move_to_production
 
@@ -90,6 +96,36 @@ def test_status_names_an_alias_moved_by_hand_and_a_deleted_version(
     assert "moved by hand: it is at version 1, history says version 2" in " ".join(read_status(ledger).notes)
     store.remove_version("m", "2")
     assert "Version 2, in production by history, was deleted" in " ".join(read_status(ledger).notes)
+
+
+def test_a_deleted_logged_model_and_changed_files_are_seen_by_every_reading_command(
+    model: tuple[MemoryStore, Ledger], tmp_path: Path
+) -> None:
+    store, ledger = model
+    folder = tmp_path / "logged"
+    folder.mkdir()
+    (folder / "model").write_text("weights")
+    model_id = store.add_logged_model(folder)
+    number = store.add_version("m", f"models:/{model_id}").version
+    state = ensure_history(ledger)
+    manifest = compute_manifest(folder)
+    draft = Draft(
+        action="promote",
+        nonce="n",
+        stage=STAGING,
+        version=number,
+        created_ms=store.get_version("m", number).created_ms,
+        manifest=manifest.digest,
+        layout=manifest.layout,
+    )
+    commit(ledger, state, store.get_version("m", number), draft)
+    assert read_deviations(ledger) == ()
+    (folder / "model").write_text("other weights")
+    assert "are not those that were recorded" in read_deviations(ledger)[0]
+    store.remove_logged_model(model_id)
+    expected = "The files of version 1, in staging, are gone: its logged model was deleted."
+    assert read_status(ledger).notes == (expected,)
+    assert expected in audit(ledger, artifacts=False).notes
 
 
 def test_lineage_leads_from_a_version_to_its_run_data_and_commit(
