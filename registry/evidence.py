@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import GreenroomError
 from .gates.measured import Measured
 from .gates.verdict import GateResult
 from .names import Tag
@@ -16,6 +18,8 @@ from .texts import link_version
 __all__ = ["Evidence", "record_evidence"]
 
 SCHEMA = "greenroom/evidence/1"
+MAX_REASON = 600
+"""Characters of a gate's reason in the run's note: MLflow's tags are short, evidence.json has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,11 @@ def record_evidence(
         store.upload(run.run_id, str(folder))
         if measured:
             store.log_metrics(run.run_id, _list_metrics(measured))
+        store.finish_run(run.run_id)
     except BaseException:
-        store.finish_run(run.run_id, "FAILED")
+        with suppress(GreenroomError):  # what went wrong first is what matters
+            store.finish_run(run.run_id, "FAILED")
         raise
-    store.finish_run(run.run_id)
     return Evidence(run.run_id, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -122,7 +127,7 @@ def _write_note(version: ModelVersion, stage: str, was: str | None, gates: Seque
     lines = [f"Evidence for {link_version(version.name, version.version)} to **{stage}**{against}.", ""]
     for gate in sorted(gates, key=lambda gate: (gate.verdict == "yes", gate.name != "metric")):
         said = f"**{gate.verdict}**" + ("" if gate.decides else " (overridden)")
-        lines.append(f"- {gate.name}: {said}. {gate.reason}")
+        lines.append(f"- {gate.name}: {said}. {gate.reason[:MAX_REASON]}")
     return "\n".join(lines)
 
 

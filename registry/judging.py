@@ -191,13 +191,16 @@ def _ask_holder(case: Case, holder: Holding, question: Question) -> Answers:
     try:
         return _ask(case, _fetch_holder(case, holder), question)
     except (ArtifactError, NotFoundError, TamperedError) as error:
-        raise ArtifactError(f"The holder, version {holder.version}, cannot be asked: {error}") from error
+        raise ArtifactError(
+            f"The holder, version {holder.version}, cannot be asked: {error}",
+            hint="Go back with greenroom rollback, or promote with --override REASON.",
+        ) from error
 
 
 def _fetch_holder(case: Case, holder: Holding) -> Path:
     version = case.store.get_version(case.version.name, holder.version)
     if version.created_ms != holder.created_ms:
-        raise NotFoundError(f"version {holder.version} was deleted, and another has its number now.")
+        raise NotFoundError("It was deleted, and another has its number now.")
     folder = case.scratch / "holder"
     manifest = fetch_artifact(case.store, version, folder, manifest=holder.manifest)
     findings = inspect_trust(folder)
