@@ -38,6 +38,7 @@ class Caretaker:
     tell: Callable[[str], None]
     _seen: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
+    _managed: set[str] = field(default_factory=set)
     _round: int = 0
 
     def __call__(self) -> None:
@@ -50,7 +51,9 @@ class Caretaker:
             self._seen.clear()
         self._round += 1
         for model in self.store.list_models():
-            if Tag.LEDGER in model.tags and self._seen.get(model.name) != _summarise(model):
+            if Tag.LEDGER in model.tags:
+                self._managed.add(model.name)
+            if model.name in self._managed and self._seen.get(model.name) != _summarise(model):
                 self._look(model)
 
     def _look(self, model: RegisteredModel) -> None:

@@ -65,7 +65,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         tracking_uri=tracking_uri,
         registry_uri=variables.get("MLFLOW_REGISTRY_URI", tracking_uri),
-        ledger_experiment=variables.get("GREENROOM_LEDGER_EXPERIMENT", "greenroom/{model}"),
+        ledger_experiment=_read_template(variables.get("GREENROOM_LEDGER_EXPERIMENT", "greenroom/{model}")),
         timeout_s=_read_seconds("GREENROOM_TIMEOUT_S", variables.get("GREENROOM_TIMEOUT_S", "10")),
         actor=variables.get("GREENROOM_ACTOR"),
         run_id=variables.get("MLFLOW_RUN_ID"),
@@ -76,6 +76,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             "GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"
         ),
     )
+
+
+def _read_template(text: str) -> str:
+    """Two models may not share one history."""
+    if "{model}" not in text or text.replace("{model}", "").strip("{}") != text.replace("{model}", ""):
+        raise UsageError(f"GREENROOM_LEDGER_EXPERIMENT={text} does not say where {{model}} goes.")
+    return text
 
 
 def _read_seconds(name: str, text: str) -> float:

@@ -109,7 +109,7 @@ def _read_given(source: str, policy: Policy, kept: EvaluationRows | None, scratc
         )
     if table.empty:
         raise DataError(f"{source} has no rows.")
-    group = policy.evaluation.group
+    group = policy.evaluation.group or _find_known_group(table, kept)
     if group and group not in table.columns:
         raise DataError(f"{source} has no column {group!r} to group by.")
     task, classes = _find_task(table[target], policy, kept)
@@ -128,6 +128,11 @@ def _read_given(source: str, policy: Policy, kept: EvaluationRows | None, scratc
         origin=source,
         digest=_hash(path),
     )
+
+
+def _find_known_group(table: "pd.DataFrame", kept: EvaluationRows | None) -> str | None:
+    """Rows that the training run counted as dependent are not independent in another file."""
+    return kept.group if kept and kept.group in table.columns else None
 
 
 def _find_task(

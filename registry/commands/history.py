@@ -23,7 +23,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of", type=_read_time, metavar="TIME", help="what held at a time (RFC 3339 or a date, UTC)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the newest N entries")
+    parser.add_argument("--limit", type=_read_limit, metavar="N", help="only the newest N entries")
 
 
 def _read_time(text: str) -> datetime:
@@ -33,6 +33,12 @@ def _read_time(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time; write 2026-03-01 or 2026-03-01T12:00:00Z"
         ) from None
+
+
+def _read_limit(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of entries; write 1 or more")
+    return int(text)
 
 
 def _run(arguments: argparse.Namespace) -> Answer:

@@ -216,6 +216,7 @@ def test_verify_says_no_when_history_was_touched(
         (["status", "a/b"], 2, "usage"),
         (["rollback"], 2, "usage"),
         (["history", "x", "--limit", "many"], 2, "usage"),
+        (["history", "x", "--limit", "0"], 2, "usage"),
         (["approve", "x"], 2, "usage"),
     ],
 )
@@ -227,6 +228,15 @@ def test_errors_are_documents_too(
     assert found["schema"] == "greenroom/error/1"
     assert found["exit_code"] == code
     assert found["message"]
+
+
+def test_a_template_that_would_give_all_models_one_history_is_refused(
+    store: RegistryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GREENROOM_LEDGER_EXPERIMENT", "/Shared/greenroom")
+    code, found = ask(capsys, "status", "x")
+    assert (code, found["error"]) == (2, "usage")
+    assert "{model}" in found["message"]
 
 
 def test_an_unreachable_server_is_exit_4(
