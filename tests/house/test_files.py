@@ -62,8 +62,8 @@ def test_the_licence_is_the_whole_apache_2() -> None:
     assert "9. Accepting Warranty or Additional Liability" in licence
 
 
-def test_documents_name_no_machine_and_no_registry() -> None:
-    strange = re.compile(r"/work/|/tmp/boot|/root/|pypi\.org|files\.pythonhosted|deb\.debian")
+def test_documents_name_no_path_of_the_machine_they_were_written_on() -> None:
+    strange = re.compile(re.escape(f"{ROOT}/"))
     found = {
         path.relative_to(ROOT).as_posix(): match.group()
         for path in [*list_documents(), ROOT / ".ci" / "run", ROOT / "Makefile"]
