@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,7 +39,11 @@ def _read_family(folder: Path) -> list[psutil.Process]:
     while not (folder / "pids").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return [psutil.Process(int(pid)) for pid in (folder / "pids").read_text().split()]
+    family = []
+    for pid in (folder / "pids").read_text().split():
+        with suppress(psutil.NoSuchProcess):  # one that is gone already needs no watching
+            family.append(psutil.Process(int(pid)))
+    return family
 
 
 def _assert_gone(family: list[psutil.Process]) -> None:
@@ -98,9 +103,11 @@ time.sleep(600)
 def test_a_program_that_ends_by_itself_leaves_its_exit_code_and_no_child(tmp_path: Path) -> None:
     code = FAMILY.replace("time.sleep(600)\n", "sys.exit(7)\n")
     process = _start(tmp_path, code=code)
-    family = _read_family(tmp_path)
-    _assert_gone(family)
-    assert process.stop() == 7
+    try:
+        _assert_gone(_read_family(tmp_path))
+        assert process.stop() == 7
+    finally:
+        process.kill()
 
 
 def test_a_terminals_interrupt_does_not_reach_the_program(kept: KeptProcess, tmp_path: Path) -> None:
