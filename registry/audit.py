@@ -10,8 +10,9 @@ from .deviations import read_deviations
 from .errors import GreenroomError, NotFoundError, TamperedError, UnreachableError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
+from .ledger.fold import step
 from .ledger.ledger import Ledger
-from .ledger.state import Record, State, step
+from .ledger.state import Record, State
 from .names import Tag
 from .store import ModelVersion
 from .witness import parse_witness

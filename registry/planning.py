@@ -166,7 +166,7 @@ def plan_adoption(model: RegisteredModel, versions: Sequence[ModelVersion]) -> D
 def preview_adoption(model: RegisteredModel, draft: Draft) -> State:
     """The state that an adoption would lead to, without writing it (``--dry-run``)."""
     from .ledger.entry import seal  # noqa: PLC0415 - beside its user
-    from .ledger.state import step  # noqa: PLC0415 - beside its user
+    from .ledger.fold import step  # noqa: PLC0415 - beside its user
 
     empty = State(ledger="", model=model.name)
     entry = seal(draft, seq=1, time="", actor="", model=model.name, ledger="", previous="")

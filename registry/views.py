@@ -9,8 +9,9 @@ from .deviations import find_deviations
 from .errors import NotFoundError, TamperedError
 from .ledger.chapter import Chapter
 from .ledger.entry import Entry
+from .ledger.fold import step
 from .ledger.ledger import Ledger
-from .ledger.state import Holding, State, step
+from .ledger.state import Holding, State
 from .names import PRODUCTION, STAGES, STAGING, Tag
 from .store import ModelVersion, RegistryStore
 

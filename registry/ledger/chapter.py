@@ -15,7 +15,7 @@ from typing import Any, Final
 from registry.errors import TamperedError
 
 from .entry import Entry, canonical, digest, parse_entry
-from .state import Holding, Pending, Record, State
+from .state import Holding, Look, Pending, Record, State
 
 __all__ = [
     "CAPACITY",
@@ -214,6 +214,8 @@ def _decode_state(parts: list[str]) -> State:
                 "rejected": frozenset(document["rejected"]),
                 "rogue": tuple(document["rogue"]),
                 "pending": {version: Pending(**wait) for version, wait in document["pending"].items()},
+                "looks": {question: Look(**look) for question, look in document.get("looks", {}).items()},
+                "best": {version: Holding(**held) for version, held in document.get("best", {}).items()},
             }
         )
     except (ValueError, KeyError, TypeError, zlib.error) as error:

@@ -17,8 +17,9 @@ from registry.store import RegistryStore
 
 from .chapter import LINK_KEY, write_link, write_opening
 from .entry import Draft, Entry, check_text, format_entry, parse_entry, seal
+from .fold import find_problem, step
 from .reading import DEFAULT_TEMPLATE, LedgerReader, Reading
-from .state import State, find_problem, step
+from .state import State
 
 __all__ = ["Actor", "Ledger", "conflict", "new_nonce"]
 

@@ -11,7 +11,8 @@ from registry.store import Experiment, RegisteredModel, RegistryStore
 from registry.witness import parse_witness
 
 from .chapter import Chapter, parse_chapter
-from .state import State, fold
+from .fold import fold
+from .state import State
 
 __all__ = ["DEFAULT_TEMPLATE", "LedgerReader", "Reading"]
 

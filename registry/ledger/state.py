@@ -1,15 +1,10 @@
-"""What a ledger adds up to: a pure fold over its entries, which refuses ill-formed histories."""
+"""What a ledger adds up to: who has which stage, who had it, and what was said and tried."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from registry.errors import TamperedError
-from registry.names import PRODUCTION, STAGES, STAGING
-
-from .entry import Entry
-
-__all__ = ["Holding", "Pending", "Record", "State", "find_problem", "fold", "step"]
+__all__ = ["Holding", "Look", "Pending", "Record", "Standing", "State"]
 
 Standing = Literal["candidate", "staging", "production", "archived", "rejected"]
 
@@ -40,7 +35,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A promotion that waits for a person's word."""
+    """A promotion that waits for a person's word, or has it (``word``) and waits to be asked for again.
+
+    Attributes:
+        was: The version that had the stage.
+        asker: Who asked for the promotion.
+        word: seq of the approval; 0 while there is none.
+        speaker: Who gave it.
+        speaker_source: ``server`` or ``self-declared``.
+    """
 
     version: str
     stage: str
@@ -49,6 +52,26 @@ class Pending:
     evidence_run: str | None = None
     evidence: str | None = None
     policy: str | None = None
+    was: str | None = None
+    asker: str = ""
+    word: int = 0
+    speaker: str = ""
+    speaker_source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An attempt of the error budget that is spent.
+
+    Attributes:
+        stage: The stage it was for.
+        attempt: Which one since the stage got its holder, from 1.
+        evidence_run: Where its answer is, if the look was not interrupted.
+    """
+
+    stage: str
+    attempt: int
+    evidence_run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +92,9 @@ class State:
         approved: Manifests that a person vouched for → seq of that word.
         pending: Version → the promotion that waits.
         attempts: Stage → looks taken since it got its holder.
+        looks: Question's digest → the look that it took, since the stage got its holder.
+        best: Version → what it was shown to be no worse than when it came into production: itself if it was
+            better than the holder, else what the holder was measured against (no creeping decline).
         rogue: Acts outside of history recorded since the last entry of another kind, as ``alias=found``.
     """
 
@@ -85,263 +111,19 @@ class State:
     approved: Mapping[str, int] = field(default_factory=dict)
     pending: Mapping[str, Pending] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    best: Mapping[str, Holding] = field(default_factory=dict)
     rogue: tuple[str, ...] = ()
 
     def holder(self, stage: str) -> Holding | None:
         """Who has the stage."""
         return self.holders.get(stage)
 
+    def best_of(self, holder: Holding) -> Holding:
+        """What a holder was shown to be no worse than: itself, or an earlier version."""
+        return self.best.get(holder.version, holder)
+
     def standing(self, version: str, created_ms: int) -> Standing:
         """Where a version stands; one that history does not know as this very thing is a candidate."""
         record = self.records.get(version)
         return record.standing if record and record.created_ms == created_ms else "candidate"
-
-
-def fold(state: State, entries: Iterable[Entry]) -> State:
-    """Applies entries in order.
-
-    Raises:
-        TamperedError: One does not follow from what stands before it.
-    """
-    for entry in entries:
-        state = step(state, entry)
-    return state
-
-
-def step(state: State, entry: Entry) -> State:
-    """Applies one entry.
-
-    Raises:
-        TamperedError: It does not follow from the state.
-    """
-    _check_place(state, entry)
-    _check_form(state, entry)
-    state = _ACTS[entry.action](state, entry)
-    if entry.action != "rogue":
-        state = replace(state, rogue=())
-    return replace(state, seq=entry.seq, hash=entry.hash, link=entry.hash, time=max(state.time, entry.time))
-
-
-def _check_place(state: State, entry: Entry) -> None:
-    expected = {"seq": state.seq + 1, "previous": state.link, "ledger": state.ledger}
-    for name, value in expected.items():
-        if getattr(entry, name) != value:
-            raise TamperedError(
-                f"Ledger entry {entry.seq} of {state.model} does not follow entry {state.seq}: "
-                f"its {name} is {getattr(entry, name)!r}, not {value!r}."
-            )
-    if entry.action not in ("rename", "import") and entry.model != state.model:
-        raise TamperedError(f"Ledger entry {entry.seq} is about {entry.model!r}, not {state.model!r}.")
-
-
-def _check_form(state: State, entry: Entry) -> None:
-    problem = find_problem(state, entry)
-    if problem:
-        raise TamperedError(f"Ledger entry {entry.seq} of {state.model} is ill-formed: {problem}.")
-
-
-def find_problem(state: State, entry: Entry) -> str:
-    """Why an entry is ill-formed after this state; empty if it is well-formed."""
-    if entry.action in ("promote", "rollback"):
-        return _find_move_problem(state, entry)
-    if entry.action in ("approve", "reject", "archive", "pending", "reserve") and not entry.version:
-        return "it names no version"
-    if entry.action in ("approve", "pending") and not entry.manifest:
-        return "it binds to no manifest"
-    if entry.action in ("reject", "archive") and _is_holder(state, PRODUCTION, entry):
-        return "its version is in production"
-    if entry.action == "adopt" and state.seq:
-        return "a history is adopted at its beginning only"
-    return ""
-
-
-def _find_move_problem(state: State, entry: Entry) -> str:
-    if entry.stage not in STAGES or not entry.version or entry.created_ms is None:
-        return "a move names a stage, and a version with its creation time"
-    holder = state.holder(entry.stage)
-    if entry.was != (holder.version if holder else None):
-        return f"it says {entry.was} was in {entry.stage}"
-    if entry.manifest in state.rejected:
-        return f"version {entry.version} was rejected"
-    return _find_order_problem(state, entry, entry.version, entry.created_ms)
-
-
-def _find_order_problem(state: State, entry: Entry, version: str, created_ms: int) -> str:
-    if entry.action == "rollback":
-        known = state.records.get(version)
-        sound = entry.stage == PRODUCTION and known is not None and known.produced is not None
-        return "" if sound else f"version {version} was never in production"
-    standing = state.standing(version, created_ms)
-    if entry.stage == PRODUCTION and standing != STAGING:
-        return f"version {version} was not in staging"
-    if entry.stage == STAGING and standing not in ("candidate", "archived"):
-        return f"version {version} was {standing}"
-    return ""
-
-
-def _is_holder(state: State, stage: str, entry: Entry) -> bool:
-    holder = state.holder(stage)
-    return holder is not None and _is_same(holder, entry)
-
-
-def _is_same(held: Holding, entry: Entry) -> bool:
-    """The very version, and not another that was given its number after it was deleted."""
-    return (held.version, held.created_ms) == (entry.version, entry.created_ms or 0)
-
-
-def _promote(state: State, entry: Entry) -> State:
-    stage, version = _stage_of(entry), _version_of(entry)
-    holding = _hold(entry)
-    displaced = state.holder(stage)
-    if displaced and displaced.version != version:
-        state = _stand(state, displaced.version, "archived")
-    before = state.before
-    if stage == PRODUCTION:
-        state = _vacate(state, STAGING, version)
-        before = (*before, displaced) if displaced else before
-    return _install(replace(state, before=before, attempts={**state.attempts, stage: 0}), stage, holding)
-
-
-def _rollback(state: State, entry: Entry) -> State:
-    version = _version_of(entry)
-    displaced = state.holder(PRODUCTION)
-    state = _vacate(state, STAGING, version)
-    places = [place for place, held in enumerate(state.before) if _is_same(held, entry)]
-    if places:
-        before = state.before[: places[-1]]
-    else:
-        before = (*state.before, displaced) if displaced else state.before
-    if displaced and displaced.version != version:
-        state = _stand(state, displaced.version, "archived")
-    return _install(replace(state, before=before), PRODUCTION, _hold(entry))
-
-
-def _adopt(state: State, entry: Entry) -> State:
-    for stage in STAGES:
-        found = entry.details.get(stage)
-        if found:
-            holding = Holding(
-                version=found["version"],
-                seq=entry.seq,
-                since=entry.time,
-                created_ms=found["created_ms"],
-                run_id=found.get("run_id"),
-            )
-            state = _install(state, stage, holding)
-    return state
-
-
-def _archive(state: State, entry: Entry) -> State:
-    state = _vacate(state, STAGING, _version_of(entry))
-    return _stand(state, _version_of(entry), "archived", entry)
-
-
-def _reject(state: State, entry: Entry) -> State:
-    state = _vacate(state, STAGING, _version_of(entry))
-    state = _stand(state, _version_of(entry), "rejected", entry)
-    rejected = state.rejected | {entry.manifest} if entry.manifest else state.rejected
-    pending = {version: wait for version, wait in state.pending.items() if version != entry.version}
-    return replace(state, rejected=rejected, pending=pending)
-
-
-def _approve(state: State, entry: Entry) -> State:
-    return replace(state, approved={**state.approved, entry.manifest or "": entry.seq})
-
-
-def _wait(state: State, entry: Entry) -> State:
-    waiting = Pending(
-        version=_version_of(entry),
-        stage=entry.stage or PRODUCTION,
-        seq=entry.seq,
-        manifest=entry.manifest or "",
-        evidence_run=entry.evidence_run,
-        evidence=entry.evidence,
-        policy=entry.policy,
-    )
-    return replace(state, pending={**state.pending, waiting.version: waiting})
-
-
-def _reserve(state: State, entry: Entry) -> State:
-    stage = entry.stage or PRODUCTION
-    return replace(state, attempts={**state.attempts, stage: state.attempts.get(stage, 0) + 1})
-
-
-def _rename(state: State, entry: Entry) -> State:
-    return replace(state, model=entry.model)
-
-
-def _note_rogue(state: State, entry: Entry) -> State:
-    return replace(state, rogue=(*state.rogue, *entry.details.get("acts", ())))
-
-
-def _note(state: State, entry: Entry) -> State:  # noqa: ARG001 - what it tells is in the history alone
-    return state
-
-
-_ACTS = {
-    "adopt": _adopt,
-    "promote": _promote,
-    "rollback": _rollback,
-    "archive": _archive,
-    "approve": _approve,
-    "reject": _reject,
-    "pending": _wait,
-    "reserve": _reserve,
-    "rogue": _note_rogue,
-    "rename": _rename,
-    "import": _note,
-}
-
-
-def _hold(entry: Entry) -> Holding:
-    return Holding(
-        version=_version_of(entry),
-        seq=entry.seq,
-        since=entry.time,
-        manifest=entry.manifest or "",
-        layout=entry.layout or "",
-        created_ms=entry.created_ms or 0,
-        run_id=entry.run_id,
-    )
-
-
-def _install(state: State, stage: str, holding: Holding) -> State:
-    known = state.records.get(holding.version)
-    same = known is not None and known.created_ms == holding.created_ms
-    record = Record(
-        standing="production" if stage == PRODUCTION else "staging",
-        created_ms=holding.created_ms,
-        manifest=holding.manifest,
-        produced=holding if stage == PRODUCTION else (known.produced if known and same else None),
-    )
-    pending = {version: wait for version, wait in state.pending.items() if version != holding.version}
-    return replace(
-        state,
-        holders={**state.holders, stage: holding},
-        records={**state.records, holding.version: record},
-        pending=pending,
-    )
-
-
-def _stand(state: State, version: str, standing: Standing, entry: Entry | None = None) -> State:
-    known = state.records.get(version)
-    if entry is not None and (known is None or known.created_ms != (entry.created_ms or 0)):
-        known = Record(standing, created_ms=entry.created_ms or 0, manifest=entry.manifest or "")
-    record = replace(known, standing=standing) if known else Record(standing)
-    return replace(state, records={**state.records, version: record})
-
-
-def _vacate(state: State, stage: str, version: str) -> State:
-    """Takes the stage from the version, if it has it."""
-    holder = state.holder(stage)
-    if holder is None or holder.version != version:
-        return state
-    return replace(state, holders={name: held for name, held in state.holders.items() if name != stage})
-
-
-def _version_of(entry: Entry) -> str:
-    return entry.version or ""
-
-
-def _stage_of(entry: Entry) -> str:
-    return entry.stage or ""

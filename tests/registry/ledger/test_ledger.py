@@ -120,7 +120,7 @@ def test_reading_the_newest_chapter_gives_the_same_fold_as_reading_all(store: Me
     ledger = open_ledger(store)
     for number in range(1, 150):
         ledger.append(always(archive(number)))
-    from registry.ledger.state import fold
+    from registry.ledger.fold import fold
 
     chapters = list(ledger.walk())
     whole = chapters[0].opening.state

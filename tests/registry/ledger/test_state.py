@@ -4,7 +4,8 @@ import pytest
 
 from registry import PRODUCTION, STAGING, TamperedError
 from registry.ledger.entry import Draft, Entry, seal
-from registry.ledger.state import State, fold, step
+from registry.ledger.fold import fold, step
+from registry.ledger.state import Look, State
 
 
 def write(
@@ -152,12 +153,47 @@ def test_rogue_acts_are_remembered_until_the_next_entry_of_another_kind() -> Non
 
 
 def test_attempts_count_looks_and_restart_with_a_new_holder() -> None:
-    state = act(to_production(EMPTY, "1"), "reserve", "2", PRODUCTION)
-    state = act(state, "reserve", "2", PRODUCTION)
+    state = look(look(to_production(EMPTY, "1"), "2", 1), "2", 2)
     assert state.attempts[PRODUCTION] == 2
+    assert state.looks["2 at 2"] == Look(PRODUCTION, 2, "evidence")
     state = to_production(state, "2")
-    assert state.attempts[PRODUCTION] == 0
-    assert act(act(state, "reserve", "3", PRODUCTION), "rollback", "1", PRODUCTION).attempts[PRODUCTION] == 1
+    assert (state.attempts[PRODUCTION], state.looks) == (0, {})
+    assert act(look(state, "3", 1), "rollback", "1", PRODUCTION).attempts[PRODUCTION] == 1
+
+
+def look(state: State, version: str, attempt: int) -> State:
+    details = {"attempt": attempt, "question": f"{version} at {attempt}"}
+    return act(state, "reserve", version, PRODUCTION, evidence_run="evidence", details=details)
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 3])
+def test_an_attempt_is_reserved_once_and_none_is_left_out(attempt: int) -> None:
+    state = look(to_production(EMPTY, "1"), "2", 1)
+    with pytest.raises(TamperedError, match="the next one is 2"):
+        look(state, "2", attempt)
+
+
+def test_a_version_shown_to_be_no_worse_inherits_what_it_was_measured_against() -> None:
+    state = to_production(EMPTY, "1")
+    for version, shown in (("2", "better"), ("3", "no worse"), ("4", "no worse")):
+        state = act(state, "promote", version, STAGING)
+        state = act(state, "promote", version, PRODUCTION, details={"shown": shown})
+    assert [state.best_of(state.best[number]).version for number in "1234"] == ["1", "2", "2", "2"]
+    back = act(state, "rollback", "3", PRODUCTION)
+    assert back.best_of(_held(back)).version == "2"
+
+
+def test_a_word_counts_for_the_very_promotion_that_waits_for_it() -> None:
+    state = act(to_production(EMPTY, "1"), "promote", "2", STAGING)
+    state = act(state, "pending", "2", PRODUCTION, evidence_run="evidence")
+    waiting = state.pending["2"]
+    assert (waiting.was, waiting.asker, waiting.word) == ("1", "a@b", 0)
+    assert act(state, "approve", "2", details={"pending": 99}).pending["2"] == waiting
+    heard = act(state, "approve", "2", details={"pending": waiting.seq})
+    assert heard.pending["2"] == replace(
+        waiting, word=waiting.seq + 1, speaker="a@b", speaker_source="self-declared"
+    )
+    assert act(heard, "promote", "2", PRODUCTION).pending == {}
 
 
 def test_time_never_runs_back_in_the_fold() -> None:
