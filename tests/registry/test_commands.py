@@ -85,8 +85,9 @@ def test_status_has_the_promised_keys(model: str, capsys: pytest.CaptureFixture[
 
 def test_status_without_a_name_shows_all_models(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = ask(capsys, "status")
-    assert code == 0
-    assert model in [one["model"] for one in found["models"]]
+    assert code in {0, 3}  # other tests leave tampered histories on the same server
+    (own,) = [one for one in found["models"] if one["model"] == model]
+    assert own["production"]["version"] == "2"
 
 
 def test_history_has_the_promised_keys(model: str, capsys: pytest.CaptureFixture[str]) -> None:
