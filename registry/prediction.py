@@ -1,11 +1,10 @@
 """Opens one model in a process of its own, lets it answer, and writes the answers down.
 
-Run as ``python -m registry.prediction REQUEST.json`` by :mod:`registry.verification`, without the
+:mod:`registry.nursery` runs ``main`` in a forked process for :mod:`registry.verification`, without the
 caller's credentials: a model that is being judged already runs.
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +46,7 @@ def _open(request: dict[str, Any], result: dict[str, Any]) -> Any:
     import mlflow.pyfunc  # noqa: PLC0415 - heavy, and this module is also imported for its names
 
     start = time.perf_counter()
-    model = mlflow.pyfunc.load_model(request["model"])
+    model = mlflow.pyfunc.load_model(request["model"], suppress_warnings=True)  # the gates have their own
     result["load_s"] = time.perf_counter() - start
     example = model.input_example
     result["example"] = example is not None
@@ -150,7 +149,3 @@ def _are_scores(answer: Any) -> bool:
     if not isinstance(answer.dtype, np.dtype) or not np.issubdtype(answer.dtype, np.floating):
         return False
     return bool(answer.between(0, 1).all()) and not bool(answer.isin([0.0, 1.0]).all())
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import ArtifactError
-from .keeper import KeptProcess, start_kept
+from .nursery import ForkedProcess, fork_answer
 
 __all__ = ["Answers", "find_misfits", "run_model"]
 
@@ -103,19 +103,14 @@ def run_model(
 
 
 def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]:
-    command = [sys.executable, "-W", "ignore", "-m", "registry.prediction", str(place / "request.json")]
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {
-        "HOME": str(place),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_TRACKING_URI": "sqlite://",
-    }
-    with (place / "output").open("wb") as output:
-        process = start_kept(command, env=environment, folder=place, output=output.fileno())
-        try:
-            exit_code = _wait(process, timeout_s, stop)
-        finally:
-            process.kill()
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": "sqlite://"}
+    (place / "output").touch()
+    process = fork_answer(place / "request.json", env=environment, folder=place)
+    try:
+        exit_code = _wait(process, timeout_s, stop)
+    finally:
+        process.kill()
     result = place / "result.json"
     if not result.exists():
         text = (place / "output").read_bytes()[-MAX_OUTPUT:].decode(errors="replace")
@@ -125,7 +120,7 @@ def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]
     return answer
 
 
-def _wait(process: KeptProcess, timeout_s: float, stop: threading.Event) -> int:
+def _wait(process: ForkedProcess, timeout_s: float, stop: threading.Event) -> int:
     deadline = time.monotonic() + timeout_s
     while True:
         exit_code = process.poll()
