@@ -1,0 +1,101 @@
+"""From raw scores to what MLflow's server writes: labels, numbers, probabilities, records."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .estimators import sigmoid, softmax
+
+__all__ = ["Answer", "make_answer"]
+
+Numbers = NDArray[np.float64]
+Answer = Callable[[Numbers], list[Any]]
+"""Raw scores of shape (rows, outputs) to one JSON value per row."""
+
+
+def make_answer(head: Mapping[str, Any], output: Mapping[str, Any]) -> Answer:
+    """Builds the function for one kind of output.
+
+    Args:
+        head: Of the plan's document: ``task``, ``labels``, ``decide``, ``probability``, ``link``.
+        output: Of the plan's document: ``kind`` (``label``, ``vector``, ``record``), ``answer`` (its name in
+            the record, or empty) and ``names`` of the probabilities in the record.
+    """
+    label = _make_label(head)
+    if output["kind"] == "label":
+        return label
+    weigh = _PROBABILITIES[head["probability"]] if head["probability"] else None
+    if output["kind"] == "vector" and weigh is not None:
+        return lambda scores: weigh(scores).tolist()
+    return _make_record(label, weigh, output["answer"], output["names"])
+
+
+def _make_record(
+    label: Answer, weigh: Callable[[Numbers], Numbers] | None, answer: str, names: Sequence[str]
+) -> Answer:
+    keys = ([answer] if answer else []) + list(names)
+
+    def record(scores: Numbers) -> list[Any]:
+        columns: list[Sequence[Any]] = [label(scores)] if answer else []
+        if weigh is not None and names:
+            columns.extend(weigh(scores).T.tolist())
+        return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    return record
+
+
+def _make_label(head: Mapping[str, Any]) -> Answer:
+    if head["task"] == "regression":
+        link = _LINKS[head["link"]]
+        if head["flat"]:
+            return lambda scores: link(scores).ravel().tolist()
+        return lambda scores: link(scores).tolist()
+    labels: list[Any] = head["labels"]
+    decide = _DECISIONS[head["decide"]]
+    return lambda scores: [labels[place] for place in decide(scores).tolist()]
+
+
+def _both(second: Numbers) -> Numbers:
+    return np.concatenate((1.0 - second, second), axis=1)
+
+
+def _one_against_rest(scores: Numbers) -> Numbers:
+    """Normalised sigmoids; equal shares where all are zero (as LIBLINEAR does)."""
+    return _normalise(sigmoid(scores))
+
+
+def _normalise(shares: Numbers) -> Numbers:
+    total = shares.sum(axis=1, keepdims=True)
+    shares = np.where(total == 0, 1.0, shares)
+    return shares / np.where(total == 0, float(shares.shape[1]), total)
+
+
+def _huber(scores: Numbers) -> Numbers:
+    return (np.clip(scores, -1.0, 1.0) + 1.0) / 2.0
+
+
+_PROBABILITIES: Final[Mapping[str, Callable[[Numbers], Numbers]]] = {
+    "given": lambda scores: scores,
+    "second": _both,
+    "sigmoid": lambda scores: _both(sigmoid(scores)),
+    "sigmoid_double": lambda scores: _both(sigmoid(2.0 * scores)),
+    "softmax": softmax,
+    "one_against_rest": _one_against_rest,
+    "huber": lambda scores: _both(_huber(scores)),
+    "huber_rest": lambda scores: _normalise(_huber(scores)),
+}
+"""``huber``: Zadrozny and Elkan, KDD 2002, as in scikit-learn's ``SGDClassifier.predict_proba``."""
+
+_DECISIONS: Final[Mapping[str, Callable[[Numbers], NDArray[Any]]]] = {
+    "above_zero": lambda scores: (scores[:, 0] > 0).astype(np.intp),
+    "from_zero": lambda scores: (scores[:, 0] >= 0).astype(np.intp),
+    "above_half": lambda scores: (scores[:, 0] > 0.5).astype(np.intp),  # noqa: PLR2004 - scikit-learn's
+    "largest": lambda scores: scores.argmax(axis=1),
+}
+
+_LINKS: Final[Mapping[str, Callable[[Numbers], Numbers]]] = {
+    "identity": lambda scores: scores,
+    "exp": np.exp,
+}

@@ -1,0 +1,229 @@
+"""Request bodies of the scoring protocol as rows of a signature, or doubt.
+
+Source: ``mlflow.pyfunc.scoring_server`` and ``mlflow.utils.proto_json_utils`` of MLflow 3.17.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .values import ABSENT, Column, Doubt, Value, make_column_reader, make_reader
+
+__all__ = ["MatrixReader", "TableReader"]
+
+MAX_ORDERS: Final = 64
+"""Orders of columns that are remembered; callers use one or two."""
+
+
+class TableReader:
+    """Reads rows of named columns.
+
+    Args:
+        columns: Of the plan's document: ``name``, ``type``, ``required``, ``missing`` of each.
+        limit: Numbers further from zero than this are doubtful.
+    """
+
+    def __init__(self, columns: Sequence[Mapping[str, Any]], limit: float) -> None:
+        self._names: list[str] = [column["name"] for column in columns]
+        self._required = {column["name"] for column in columns if column["required"]}
+        self._readers = [make_reader(c["type"], missing=c["missing"], limit=limit) for c in columns]
+        self._column_readers = [
+            make_column_reader(c["type"], missing=c["missing"], limit=limit) for c in columns
+        ]
+        self._strict = [make_reader(c["type"], missing=False, limit=limit) for c in columns]
+        self._strict_columns = [make_column_reader(c["type"], missing=False, limit=limit) for c in columns]
+        self._orders: dict[tuple[str, ...], list[int]] = {}
+
+    def read(self, form: str, data: Any) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+        """Returns the values of one row, or the columns of several.
+
+        Raises:
+            Doubt: Only MLflow's own code knows.
+        """
+        if form == "dataframe_split":
+            return self._read_split(data)
+        if form == "dataframe_records":
+            return self._read_records(data, strict=False)
+        if type(data) is list and data and type(data[0]) is dict:
+            return self._read_records(data, strict=True)
+        if type(data) is dict:
+            return self._read_columns(data, scalars=form == "inputs")
+        raise Doubt
+
+    def _read_split(self, data: Any) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+        if type(data) is not dict:
+            raise Doubt
+        rows, names = data.get("data"), data.get("columns")
+        if type(rows) is not list or not rows or type(names) is not list:
+            raise Doubt
+        if len(data) != 2:  # noqa: PLR2004 - these two
+            _check_index(data, len(rows))
+        if set(map(type, rows)) != {list} or set(map(len, rows)) != {len(names)}:
+            raise Doubt
+        order = None if names == self._names else self._order(names)
+        if len(rows) == 1:
+            row = rows[0]
+            return self._read_row(row if order is None else [_pick(row, at) for at in order]), None
+        columns: Sequence[Any] = list(zip(*rows, strict=True))
+        if order is not None:
+            nothing = (ABSENT,) * len(rows)
+            columns = [columns[at] if at >= 0 else nothing for at in order]
+        return None, self._read_many(columns)
+
+    def _order(self, names: list[Any]) -> list[int]:
+        """Where each column is in the data; -1 where it was not sent."""
+        try:
+            key = tuple(names)
+            known = self._orders.get(key)
+        except TypeError:
+            raise Doubt from None
+        if known is None:
+            places = {name: place for place, name in enumerate(names) if type(name) is str}
+            if len(places) != len(names) or not places.keys() >= self._required:
+                raise Doubt
+            known = [places.get(name, -1) for name in self._names]
+            if len(self._orders) < MAX_ORDERS:
+                self._orders[key] = known
+        return known
+
+    def _read_records(
+        self, data: Any, *, strict: bool
+    ) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+        if type(data) is not list or set(map(type, data)) != {dict}:
+            raise Doubt
+        names = self._names
+        if strict and any(len(record) != len(names) for record in data):
+            raise Doubt
+        if len(data) == 1:
+            get = data[0].get
+            row = [get(name, ABSENT) for name in names]
+            self._check_absent(row)
+            return self._read_row(row, strict=strict), None
+        columns = [[record.get(name, ABSENT) for record in data] for name in names]
+        for name, column in zip(names, columns, strict=True):
+            if name in self._required and ABSENT in column:
+                raise Doubt
+        return None, self._read_many(columns, strict=strict)
+
+    def _check_absent(self, row: Sequence[Any]) -> None:
+        if ABSENT in row:
+            for name, value in zip(self._names, row, strict=True):
+                if value is ABSENT and name in self._required:
+                    raise Doubt
+
+    def _read_columns(
+        self, data: dict[str, Any], *, scalars: bool
+    ) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+        """A column per name, or, in ``inputs`` only, one value per name."""
+        if len(data) != len(self._names):
+            raise Doubt
+        try:
+            columns = [data[name] for name in self._names]
+        except KeyError:
+            raise Doubt from None
+        kinds = set(map(type, columns))
+        if kinds == {list}:
+            if len(set(map(len, columns))) != 1 or not columns[0]:
+                raise Doubt
+            if len(columns[0]) == 1:
+                return self._read_row([column[0] for column in columns], strict=True), None
+            return None, self._read_many(columns, strict=True)
+        if not scalars or list in kinds or dict in kinds:
+            raise Doubt
+        return self._read_row(columns, strict=True), None
+
+    def _read_row(self, row: Sequence[Any], *, strict: bool = False) -> list[Value]:
+        """One row. ``strict``: numpy, not pandas, makes the columns: no missing values, no NUL at an end."""
+        if strict:
+            _check_texts(row)
+        readers = self._strict if strict else self._readers
+        return [read(value) for read, value in zip(readers, row, strict=True)]
+
+    def _read_many(self, columns: Sequence[Sequence[Any]], *, strict: bool = False) -> list[Column]:
+        if strict:
+            for column in columns:
+                _check_texts(column)
+        readers = self._strict_columns if strict else self._column_readers
+        return [read(column) for read, column in zip(readers, columns, strict=True)]
+
+
+class MatrixReader:
+    """Reads rows of a fixed number of unnamed numbers.
+
+    Args:
+        matrix: Of the plan's document: ``width``, ``type`` (``double`` or ``long``), ``missing``, ``frames``
+            (whether the data frame forms mean the same).
+        limit: Numbers further from zero than this are doubtful.
+    """
+
+    def __init__(self, matrix: Mapping[str, Any], limit: float) -> None:
+        self._width: int = matrix["width"]
+        self._frames: bool = matrix["frames"]
+        self._read = make_column_reader(matrix["type"], missing=matrix["missing"], limit=limit)
+
+    def read(self, form: str, data: Any) -> NDArray[np.float64]:
+        """Returns the rows, shape (rows, width).
+
+        Raises:
+            Doubt: Only MLflow's own code knows.
+        """
+        rows = data if form in {"inputs", "instances"} else self._read_frame(form, data)
+        if type(rows) is not list or not rows or set(map(type, rows)) != {list}:
+            raise Doubt
+        if set(map(len, rows)) != {self._width}:
+            raise Doubt
+        numbers = self._read([value for row in rows for value in row])
+        return np.asarray(numbers, dtype=np.float64).reshape(len(rows), self._width)
+
+    def _read_frame(self, form: str, data: Any) -> Any:
+        if not self._frames:
+            raise Doubt
+        if form == "dataframe_split":
+            if type(data) is not dict or not data.keys() <= {"columns", "data", "index"}:
+                raise Doubt
+            rows, names = data.get("data"), data.get("columns")
+            if type(rows) is not list:
+                raise Doubt
+            if names is not None:
+                _check_names(names, self._width)
+            _check_index(data, len(rows))
+            return rows
+        if type(data) is not list or not data or set(map(type, data)) != {dict}:
+            raise Doubt
+        first = list(data[0])
+        if any(list(record) != first for record in data):
+            raise Doubt
+        return [list(record.values()) for record in data]
+
+
+def _check_names(names: Any, width: int) -> None:
+    if type(names) is not list or len(names) != width or set(map(type, names)) != {str}:
+        raise Doubt
+    if len(set(names)) != width:
+        raise Doubt
+
+
+def _check_index(data: Mapping[str, Any], rows: int) -> None:
+    """An index of as many different integers as there are rows changes nothing; any other might."""
+    if not data.keys() <= {"columns", "data", "index"}:
+        raise Doubt
+    index = data.get("index")
+    if index is None:
+        return
+    if type(index) is not list or set(map(type, index)) != {int} or len(set(index)) != len(index):
+        raise Doubt
+    if len(index) != rows:
+        raise Doubt
+
+
+def _check_texts(values: Sequence[Any]) -> None:
+    """NumPy's text type forgets NUL characters at the end."""
+    for value in values:
+        if type(value) is str and value[-1:] == "\0":
+            raise Doubt
+
+
+def _pick(row: Sequence[Any], place: int) -> Any:
+    return row[place] if place >= 0 else ABSENT

@@ -1,0 +1,246 @@
+"""From typed values to the numbers that the estimator takes: categories, parts of moments, lookups, scaling.
+
+A *slot* is one number per row on the way: a number as it was sent, a category's code, the hour of a moment.
+*Makers* fill slots; *steps* turn slots into features with the arithmetic of scikit-learn, in its order.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .values import Column, Doubt, Value
+
+__all__ = ["PARTS", "FeatureMatrix", "Maker", "floor_moment", "make_maker"]
+
+Numbers = NDArray[np.float64]
+
+PARTS: Final[Mapping[str, Callable[[dt.datetime], float]]] = {
+    "year": lambda moment: moment.year,
+    "quarter": lambda moment: (moment.month + 2) // 3,
+    "month": lambda moment: moment.month,
+    "week": lambda moment: moment.isocalendar()[1],
+    "day": lambda moment: moment.day,
+    "dayofyear": lambda moment: moment.timetuple().tm_yday,
+    "weekday": lambda moment: moment.weekday(),
+    "hour": lambda moment: moment.hour,
+    "minute": lambda moment: moment.minute,
+    "minute_of_day": lambda moment: moment.hour * 60 + moment.minute,
+}
+_NAN: Final = float("nan")
+
+
+def floor_moment(moment: dt.datetime, floor: str | None) -> int:
+    """A moment as a whole number of days, hours, minutes or microseconds, for comparing."""
+    if floor == "hour":
+        return moment.toordinal() * 24 + moment.hour
+    if floor == "day":
+        return moment.toordinal()
+    minutes = moment.toordinal() * 1440 + moment.hour * 60 + moment.minute
+    return (
+        minutes
+        if floor == "minute"
+        else minutes * 60_000_000 + moment.second * 1_000_000 + moment.microsecond
+    )
+
+
+class Maker:
+    """Fills slots from typed values; subclasses say how for one row."""
+
+    def fill(self, values: Sequence[Value], row: list[float]) -> None:
+        """Fills one row's slots.
+
+        Raises:
+            Doubt: The model would not answer, or nobody knows what.
+        """
+        raise NotImplementedError
+
+    def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
+        """Fills the slots of several rows, shape (rows, slots); like :meth:`fill`."""
+        raise NotImplementedError
+
+
+class NumberMaker(Maker):
+    """A number as it is."""
+
+    def __init__(self, column: int, slot: int) -> None:
+        self._column, self._slot = column, slot
+
+    def fill(self, values: Sequence[Value], row: list[float]) -> None:
+        row[self._slot] = values[self._column]  # type: ignore[assignment]  # the reader made it a number
+
+    def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
+        slots[:, self._slot] = columns[self._column]
+
+
+class CodeMaker(Maker):
+    """A category as a number. ``missing`` and ``unknown`` are None where the model would refuse."""
+
+    def __init__(self, column: int, slot: int, table: Mapping[str, Any]) -> None:
+        self._column, self._slot = column, slot
+        codes = [_number(code) for code in table["codes"]]
+        self._codes: dict[Any, float | None] = dict(zip(table["keys"], codes, strict=True))
+        self._codes[None] = _number(table["missing"])
+        self._unknown = _number(table["unknown"])
+
+    def fill(self, values: Sequence[Value], row: list[float]) -> None:
+        value = values[self._column]
+        code = self._codes.get(value if value == value else None, self._unknown)  # noqa: PLR0124 - NaN
+        if code is None:
+            raise Doubt
+        row[self._slot] = code
+
+    def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
+        values = columns[self._column]
+        if isinstance(values, np.ndarray):
+            values = [value if value == value else None for value in values.tolist()]  # noqa: PLR0124
+        find, unknown = self._codes.get, self._unknown
+        codes = [find(value, unknown) for value in values]
+        if None in codes:
+            raise Doubt
+        slots[:, self._slot] = codes
+
+
+class PartMaker(Maker):
+    """One part of a moment; NaN where it is missing."""
+
+    def __init__(self, column: int, slot: int, part: str) -> None:
+        self._column, self._slot = column, slot
+        self._take = PARTS[part]
+
+    def fill(self, values: Sequence[Value], row: list[float]) -> None:
+        moment = values[self._column]
+        row[self._slot] = _NAN if moment is None else self._take(moment)  # type: ignore[arg-type]
+
+    def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
+        take = self._take
+        moments = columns[self._column]
+        slots[:, self._slot] = [_NAN if moment is None else take(moment) for moment in moments]
+
+
+class LookupMaker(Maker):
+    """Slots from the row of a second table that has the same keys."""
+
+    def __init__(self, maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._columns: list[int] = maker["columns"]
+        self._floors: list[tuple[bool, str | None]] = [(key["moment"], key["floor"]) for key in maker["keys"]]
+        self._slots: list[int] = maker["slots"]
+        rows = arrays[maker["rows"]]
+        self._none: int | None = maker["nothing"]
+        self._rows: list[list[float]] = rows.tolist()
+        self._table = rows
+        known = zip(*maker["index"], strict=True)
+        self._index: dict[tuple[Any, ...], int | None] = {key: place for place, key in enumerate(known)}
+        for place in maker["doubtful"]:
+            self._index[tuple(keys[place] for keys in maker["index"])] = None
+
+    def _key(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        key = []
+        for value, (is_moment, floor) in zip(values, self._floors, strict=True):
+            key.append(floor_moment(value, floor) if is_moment and value is not None else value)
+        return tuple(key)
+
+    def fill(self, values: Sequence[Value], row: list[float]) -> None:
+        place = self._index.get(self._key([values[column] for column in self._columns]), self._none)
+        if place is None:
+            raise Doubt
+        for slot, value in zip(self._slots, self._rows[place], strict=True):
+            row[slot] = value
+
+    def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
+        find, none = self._index.get, self._none
+        keys = zip(*(columns[column] for column in self._columns), strict=True)
+        places = [place for key in keys if (place := find(self._key(key), none)) is not None]
+        if len(places) != len(slots):
+            raise Doubt
+        slots[:, self._slots] = self._table[places]
+
+
+def make_maker(maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Maker:
+    """Builds a maker from the plan's document."""
+    kind = maker["make"]
+    if kind == "number":
+        return NumberMaker(maker["column"], maker["slot"])
+    if kind == "code":
+        return CodeMaker(maker["column"], maker["slot"], maker["table"])
+    if kind == "part":
+        return PartMaker(maker["column"], maker["slot"], maker["part"])
+    return LookupMaker(maker, arrays)
+
+
+class FeatureMatrix:
+    """Turns slots into features.
+
+    Args:
+        groups: Of the plan's document: which slots become which features, and by which steps.
+        width: How many features.
+        arrays: The plan's arrays.
+    """
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], width: int, arrays: Mapping[str, Any]) -> None:
+        self._width = width
+        self._groups = [_Group(group, arrays) for group in groups]
+        self._is_plain = len(self._groups) == 1 and self._groups[0].is_whole(width)
+
+    def make(self, slots: Numbers) -> Numbers:
+        """Returns the features, shape (rows, width), C order; may be ``slots`` itself."""
+        if self._is_plain:
+            return self._groups[0].apply(slots)
+        made = np.empty((len(slots), self._width))
+        for group in self._groups:
+            made[:, group.to] = group.apply(slots[:, group.source])
+        return made
+
+
+class _Group:
+    """Features that are made in the same way."""
+
+    def __init__(self, group: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        self.source = _narrow(group["from"])
+        self.to = _narrow(group["to"])
+        self._table = arrays[group["table"]] if "table" in group else None
+        self._steps = [(_STEPS[name], arrays[array]) for name, array in group.get("steps", ())]
+
+    def is_whole(self, width: int) -> bool:
+        """Whether these are all slots and all features, in order."""
+        return self._table is None and self.source == self.to == slice(0, width)
+
+    def apply(self, slots: Numbers) -> Numbers:
+        if self._table is not None:
+            return self._table[slots[:, 0].astype(np.intp)]  # type: ignore[no-any-return]
+        for step, values in self._steps:
+            slots = step(slots, values)
+        return slots
+
+
+def _number(code: float | str | None) -> float | None:
+    """JSON has no NaN; it stands as text."""
+    return None if code is None else float(code)
+
+
+def _fill(slots: Numbers, values: Numbers) -> Numbers:
+    filled: Numbers = np.where(np.isnan(slots), values, slots)
+    return filled
+
+
+def _clip(slots: Numbers, limits: Numbers) -> Numbers:
+    clipped: Numbers = np.minimum(np.maximum(slots, limits[0]), limits[1])
+    return clipped
+
+
+_STEPS: Final[Mapping[str, Callable[[Numbers, Numbers], Numbers]]] = {
+    "fill": _fill,
+    "subtract": np.subtract,
+    "divide": np.divide,
+    "multiply": np.multiply,
+    "add": np.add,
+    "clip": _clip,
+}
+
+
+def _narrow(places: list[int]) -> Any:
+    """A slice where there are no gaps, which numpy copies faster."""
+    first = places[0]
+    return slice(first, first + len(places)) if places == [*range(first, first + len(places))] else places

@@ -1,0 +1,141 @@
+"""Compares a plan with MLflow's own code, answer by answer."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from .artifacts import Opened
+from .errors import NotCompilableError
+from .plan import MEDIA_TYPE, Plan
+
+__all__ = ["TOLERANCE", "are_equal", "check_parity", "find_example"]
+
+TOLERANCE: Final = 1e-6
+"""Of numbers: absolute up to 1, relative above. Everything else is identical. Source: DESIGN, section 5."""
+_ROWS_PER_BODY: Final = 64
+_SINGLES: Final = 16
+
+Row = list[Any]
+
+
+def check_parity(plan: Plan, opened: Opened, rows: Sequence[Row]) -> int:
+    """Compares every output on all rows that the plan reads; returns how many rows those were.
+
+    Raises:
+        NotCompilableError: An answer differs, MLflow refuses what the plan answers, or no row is read.
+    """
+    columns = _name_columns(opened)
+    read = [row for row in rows if plan.parse(_write_split(columns, [row]), MEDIA_TYPE) is not None]
+    if not read:
+        raise NotCompilableError("None of its rows can be read by a plan.")
+    for output in _list_params(plan, opened):
+        for body in _write_bodies(columns, read, opened, output):
+            _compare(plan, opened, body)
+    return len(read)
+
+
+def find_example(plan: Plan, opened: Opened, rows: Sequence[Row]) -> Any:
+    """The first request that the plan reads, as JSON."""
+    columns = _name_columns(opened)
+    bodies = (_write_split(columns, [row]) for row in rows)
+    return orjson.loads(next(body for body in bodies if plan.parse(body, MEDIA_TYPE) is not None))
+
+
+def _list_params(plan: Plan, opened: Opened) -> list[Mapping[str, Any]]:
+    if opened.layers is None:
+        return [{}]
+    return [{}, *({"params": {"output": output}} for output in plan.outputs)]
+
+
+def _name_columns(opened: Opened) -> list[str] | None:
+    if opened.input["kind"] == "table":
+        return [column["name"] for column in opened.input["columns"]]
+    return None
+
+
+def _write_split(
+    columns: list[str] | None, rows: Sequence[Row], params: Mapping[str, Any] | None = None
+) -> bytes:
+    data = {"inputs": rows} if columns is None else {"dataframe_split": {"columns": columns, "data": rows}}
+    return orjson.dumps({**data, **(params or {})})
+
+
+def _write_bodies(
+    columns: list[str] | None, rows: Sequence[Row], opened: Opened, params: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """All rows in a few bodies, some alone, some in every other form."""
+    shuffled = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
+    for at in range(0, len(shuffled), _ROWS_PER_BODY):
+        yield _write_split(columns, shuffled[at : at + _ROWS_PER_BODY], params)
+    for row in shuffled[:_SINGLES]:
+        yield _write_split(columns, [row], params)
+    if columns is None:
+        yield orjson.dumps({"instances": shuffled[:_ROWS_PER_BODY]})
+        if opened.input["frames"]:
+            yield orjson.dumps({"dataframe_split": {"data": shuffled[:_ROWS_PER_BODY]}})
+        return
+    for some in (shuffled[:_ROWS_PER_BODY], shuffled[:1]):
+        records = [dict(zip(columns, row, strict=True)) for row in some]
+        yield orjson.dumps({"dataframe_records": records, **params})
+    whole = [row for row in shuffled if None not in row][:_ROWS_PER_BODY]
+    for some in filter(None, (whole, whole[:1])):
+        table = dict(zip(columns, map(list, zip(*some, strict=True)), strict=True))
+        records = [dict(zip(columns, row, strict=True)) for row in some]
+        yield orjson.dumps({"inputs": table, **params})
+        yield orjson.dumps({"inputs": records, **params})
+        yield orjson.dumps({"instances": records, **params})
+
+
+def _compare(plan: Plan, opened: Opened, body: bytes) -> None:
+    batch = plan.parse(body, MEDIA_TYPE)
+    if batch is None:
+        return  # several rows together may be doubtful where each one is not: moments of two formats
+    (ours,) = plan.run([batch])
+    theirs = _ask_mlflow(opened, body)
+    if not are_equal(orjson.loads(ours), _drop_nonfinite(theirs)):
+        raise NotCompilableError(f"A plan answers {batch.rows} of its rows otherwise than MLflow does.")
+
+
+def _ask_mlflow(opened: Opened, body: bytes) -> Any:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - loaded with the model
+    from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415 - loaded with the model
+
+    native = opened.native
+    try:
+        answer = invocations(body, MEDIA_TYPE, native, native.metadata.get_input_schema())  # type: ignore[no-untyped-call]
+    except MlflowException as error:
+        raise NotCompilableError("MLflow refuses rows that a plan answers.") from error
+    return json.loads(answer.response)
+
+
+def _drop_nonfinite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_drop_nonfinite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _drop_nonfinite(item) for key, item in value.items()}
+    return value
+
+
+def are_equal(ours: Any, theirs: Any) -> bool:
+    """Whether two JSON values are the same, numbers with a fraction within :data:`TOLERANCE`.
+
+    >>> are_equal({"predictions": [1, 0.5]}, {"predictions": [1, 0.5000001]})
+    True
+    >>> are_equal([1], [1.0]), are_equal(["a"], ["b"]), are_equal([True], [1])
+    (False, False, False)
+    """
+    if type(ours) is not type(theirs):
+        return False
+    if isinstance(ours, float):
+        return bool(abs(ours - theirs) <= TOLERANCE * max(1.0, abs(theirs)))
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(are_equal, ours, theirs))
+    if isinstance(ours, dict):
+        return list(ours) == list(theirs) and all(map(are_equal, ours.values(), theirs.values()))
+    return bool(ours == theirs)

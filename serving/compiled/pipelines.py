@@ -1,0 +1,276 @@
+"""What scikit-learn's transformers do to single columns, as steps and tables; refuses every other one.
+
+A transformer is known by its exact class. Encoders' tables are not written anew but read off: the fitted
+encoder itself is asked for each of its categories, a missing one and an unknown one.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from .errors import NotCompilableError
+from .symbols import Encoded, Feature, Number, Text, apply_step, is_missing
+
+__all__ = ["compile_transformer"]
+
+UNKNOWN_TEXT: Final = "\u2047 no such category \u2047"
+
+
+def compile_transformer(
+    transformer: Any, features: Sequence[Feature], names: Sequence[str] | None
+) -> list[Feature]:
+    """Returns the features that come out.
+
+    Args:
+        transformer: Fitted; ``"passthrough"``, ``"drop"`` and None are taken too.
+        features: What goes in, in order.
+        names: Their names, where they come as a table.
+
+    Raises:
+        NotCompilableError: The transformer is not known, or used in a way that is not.
+    """
+    if transformer is None or transformer == "passthrough":
+        return list(features)
+    if isinstance(transformer, str):
+        return []
+    path = _path(transformer)
+    known = _KNOWN.get(path)
+    if known is None:
+        raise NotCompilableError(f"The transformer {path} is not known.")
+    return known(transformer, features, names)
+
+
+def _path(thing: Any) -> str:
+    return f"{type(thing).__module__.partition('.')[0]}.{type(thing).__name__}"
+
+
+def _compile_pipeline(
+    pipeline: Any, features: Sequence[Feature], names: Sequence[str] | None
+) -> list[Feature]:
+    made = list(features)
+    for _, step in pipeline.steps:
+        made = compile_transformer(step, made, names)
+        names = names if step is None or step == "passthrough" else None
+    return made
+
+
+def _compile_columns(table: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
+    made: list[Feature] = []
+    for _, transformer, wanted in table.transformers_:
+        places = list(_locate(wanted, names, len(features)))
+        inner = None if names is None else [names[place] for place in places]
+        if places:
+            made.extend(compile_transformer(transformer, [features[place] for place in places], inner))
+    return made
+
+
+def _locate(wanted: Any, names: Sequence[str] | None, width: int) -> Iterator[int]:
+    """Places of the columns that a ColumnTransformer's entry means."""
+    if isinstance(wanted, str):
+        raise NotCompilableError(f"A transformer takes the single column {wanted!r} as a list of values.")
+    if isinstance(wanted, slice):
+        if not all(bound is None or isinstance(bound, int) for bound in (wanted.start, wanted.stop)):
+            raise NotCompilableError("A transformer's columns are given by a range of names.")
+        yield from range(width)[wanted]
+        return
+    entries = list(wanted)
+    if entries and all(isinstance(entry, bool | np.bool_) for entry in entries):
+        yield from (place for place, chosen in enumerate(entries) if chosen)
+        return
+    for entry in entries:
+        if isinstance(entry, str):
+            if names is None or entry not in names:
+                raise NotCompilableError(f"A transformer takes a column {entry!r} that has no place.")
+            yield list(names).index(entry)
+        else:
+            yield range(width)[int(entry)]
+
+
+def _compile_union(union: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
+    if union.transformer_weights:
+        raise NotCompilableError("A FeatureUnion has weights.")
+    made: list[Feature] = []
+    for _, transformer in union.transformer_list:
+        made.extend(compile_transformer(transformer, features, names))
+    return made
+
+
+def _compile_selector(
+    selector: Any, features: Sequence[Feature], names: Sequence[str] | None
+) -> list[Feature]:
+    del names
+    return [feature for feature, chosen in zip(features, selector.get_support(), strict=True) if chosen]
+
+
+def _compile_identity(
+    function: Any, features: Sequence[Feature], names: Sequence[str] | None
+) -> list[Feature]:
+    del names
+    if function.func is not None:
+        raise NotCompilableError("A FunctionTransformer calls a function.")
+    return list(features)
+
+
+def _compile_imputer(imputer: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
+    del names
+    if imputer.add_indicator or not is_missing(imputer.missing_values):
+        raise NotCompilableError("A SimpleImputer adds indicators, or its missing value is not NaN.")
+    made: list[Feature] = []
+    for feature, statistic in zip(features, imputer.statistics_, strict=True):
+        if is_missing(statistic):
+            if imputer.keep_empty_features:
+                raise NotCompilableError("A SimpleImputer keeps a column that was empty in training.")
+            continue  # scikit-learn drops a column that was empty in training
+        if isinstance(feature, Text):
+            made.append(Text(feature.source, feature.fill or str(statistic)))
+        else:
+            made.append(apply_step(feature, ("fill", float(statistic))))
+    return made
+
+
+def _scale(feature: Feature, name: str, operand: Any) -> Feature:
+    if isinstance(feature, Text):
+        raise NotCompilableError("A scaler gets text.")
+    return apply_step(feature, (name, operand))
+
+
+def _compile_steps(features: Sequence[Feature], *steps: tuple[str, Any]) -> list[Feature]:
+    """Steps with one operand per feature; an operand of None means there is no such step."""
+    made = list(features)
+    for name, operands in steps:
+        if operands is not None:
+            made = [
+                _scale(feature, name, float(operand)) for feature, operand in zip(made, operands, strict=True)
+            ]
+    return made
+
+
+def _compile_standard(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
+    del names
+    return _compile_steps(
+        features,
+        ("subtract", scaler.mean_ if scaler.with_mean else None),
+        ("divide", scaler.scale_ if scaler.with_std else None),
+    )
+
+
+def _compile_min_max(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
+    del names
+    made = _compile_steps(features, ("multiply", scaler.scale_), ("add", scaler.min_))
+    if scaler.clip:
+        low, high = scaler.feature_range
+        made = [_scale(feature, "clip", (float(low), float(high))) for feature in made]
+    return made
+
+
+def _compile_max_abs(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
+    del names
+    if getattr(scaler, "clip", False):
+        raise NotCompilableError("A MaxAbsScaler clips.")
+    return _compile_steps(features, ("divide", scaler.scale_))
+
+
+def _compile_robust(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
+    del names
+    return _compile_steps(
+        features,
+        ("subtract", scaler.center_ if scaler.with_centering else None),
+        ("divide", scaler.scale_ if scaler.with_scaling else None),
+    )
+
+
+def _compile_encoder(encoder: Any, features: Sequence[Feature], names: object) -> list[Feature]:
+    del names
+    widths = _count_outputs(encoder)
+    made: list[Feature] = []
+    start = 0
+    for place, feature in enumerate(features):
+        if isinstance(feature, Encoded) or (isinstance(feature, Number) and feature.steps):
+            raise NotCompilableError("An encoder gets numbers that were computed.")
+        outputs = slice(start, start + widths[place])
+        made.extend(_read_encoder(encoder, features, place, outputs))
+        start = outputs.stop
+    return made
+
+
+def _count_outputs(encoder: Any) -> list[int]:
+    kind = type(encoder).__name__
+    if kind == "OneHotEncoder":
+        return [int(width) for width in encoder._n_features_outs]  # noqa: SLF001 - there is no public name
+    if kind == "TargetEncoder" and encoder.target_type_ == "multiclass":
+        return [len(encoder.classes_)] * len(encoder.categories_)
+    return [1] * len(encoder.categories_)
+
+
+def _read_encoder(encoder: Any, features: Sequence[Feature], place: int, outputs: slice) -> list[Encoded]:
+    """Asks the encoder for all categories of one column, the other columns standing still."""
+    feature = features[place]
+    assert not isinstance(feature, Encoded)
+    keys = [_key(category) for category in encoder.categories_[place] if not is_missing(category)]
+    known = _ask(encoder, features, place, keys)
+    if known is None:
+        raise NotCompilableError("An encoder refuses its own categories.")
+    missing = _ask(encoder, features, place, [np.nan])
+    if isinstance(feature, Text):
+        unknown = _ask(encoder, features, place, [UNKNOWN_TEXT])
+        if feature.fill is not None:
+            missing = _ask(encoder, features, place, [feature.fill])
+    else:
+        unknown = _ask(encoder, features, place, [max([0.0, *map(float, keys)]) + 12345.5])
+    return [
+        Encoded(
+            feature.source,
+            {key: float(row[output]) for key, row in zip(keys, known, strict=True)},
+            None if missing is None else float(missing[0, output]),
+            None if unknown is None else float(unknown[0, output]),
+        )
+        for output in range(outputs.start, outputs.stop)
+    ]
+
+
+def _ask(encoder: Any, features: Sequence[Feature], place: int, values: Sequence[Any]) -> Any:
+    """The encoder's rows for some values in one column; None if it refuses them."""
+    table = {}
+    for number, feature in enumerate(features):
+        usual = next(value for value in encoder.categories_[number] if not is_missing(value))
+        column: Sequence[Any] = values if number == place else [_key(usual)] * len(values)
+        table[number] = pd.Series(column, dtype=object if isinstance(feature, Text) else np.float64)
+    frame = pd.DataFrame(table)
+    if hasattr(encoder, "feature_names_in_"):
+        frame.columns = pd.Index(encoder.feature_names_in_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made = encoder.transform(frame)
+        except (ValueError, TypeError):
+            return None
+    return made.toarray() if hasattr(made, "toarray") else np.asarray(made, dtype=np.float64)
+
+
+def _key(category: Any) -> Any:
+    """A category as requests bring it: text, or a number."""
+    return category if isinstance(category, str) else float(category)
+
+
+_Compile = Callable[[Any, Sequence[Feature], Any], list[Feature]]
+_KNOWN: Final[Mapping[str, _Compile]] = {
+    "sklearn.Pipeline": _compile_pipeline,
+    "sklearn.ColumnTransformer": _compile_columns,
+    "sklearn.FeatureUnion": _compile_union,
+    "sklearn.FunctionTransformer": _compile_identity,
+    "sklearn.SimpleImputer": _compile_imputer,
+    "sklearn.StandardScaler": _compile_standard,
+    "sklearn.MinMaxScaler": _compile_min_max,
+    "sklearn.MaxAbsScaler": _compile_max_abs,
+    "sklearn.RobustScaler": _compile_robust,
+    "sklearn.OneHotEncoder": _compile_encoder,
+    "sklearn.OrdinalEncoder": _compile_encoder,
+    "sklearn.TargetEncoder": _compile_encoder,
+    "sklearn.SelectKBest": _compile_selector,
+    "sklearn.SelectPercentile": _compile_selector,
+    "sklearn.VarianceThreshold": _compile_selector,
+    "sklearn.SelectFromModel": _compile_selector,
+}

@@ -1,0 +1,188 @@
+"""Answers requests from a plan's files, with NumPy and, for trees, ONNX Runtime on one thread.
+
+Imports neither MLflow nor pandas nor scikit-learn. Safe to call from several threads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from .answers import make_answer
+from .bodies import MatrixReader, TableReader
+from .errors import PlanError
+from .estimators import make_score
+from .features import FeatureMatrix, make_maker
+from .files import PlanFiles, read_plan
+from .values import Column, Doubt, Value
+
+__all__ = ["MEDIA_TYPE", "Batch", "Plan", "PlanError", "open_plan"]
+
+MEDIA_TYPE: Final = "application/json"
+"""Of every answer."""
+_JSON: Final = frozenset(
+    {None, "", MEDIA_TYPE}
+    | {f"{MEDIA_TYPE};{space}charset={name}" for space in ("", " ") for name in ("utf-8", "UTF-8")}
+)
+_FORMS: Final = frozenset({"dataframe_split", "dataframe_records", "inputs", "instances"})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows of one request, read.
+
+    Attributes:
+        rows: How many.
+        output: Which of the model's outputs was asked for.
+        slots: One row as a list of numbers, or several as an array of shape (rows, slots).
+    """
+
+    rows: int
+    output: str
+    slots: list[float] | NDArray[np.float64]
+
+
+def open_plan(folder: Path) -> "Plan":
+    """Opens a plan.
+
+    Raises:
+        PlanError: Its files are not as they were written, or ONNX Runtime is needed and missing.
+    """
+    return Plan(read_plan(folder))
+
+
+class Plan:
+    """A compiled model.
+
+    Args:
+        files: What it consists of.
+    """
+
+    def __init__(self, files: PlanFiles) -> None:
+        document, arrays = files.document, files.arrays
+        self._example: bytes = orjson.dumps(document["example"])
+        self._width: int = document["slots"]
+        self._default: str = document["default"]
+        self._has_params: bool = document["params"]
+        self._makers = [make_maker(maker, arrays) for maker in document["makers"]]
+        self._features = FeatureMatrix(document["features"], document["width"], arrays)
+        self._score = make_score(document["estimator"], arrays, files.graph)
+        self._answers = {
+            name: make_answer(document["head"], output) for name, output in document["outputs"].items()
+        }
+        self._table, self._matrix = None, None
+        if document["input"]["kind"] == "table":
+            self._table = TableReader(document["input"]["columns"], document["limit"])
+        else:
+            self._matrix = MatrixReader(document["input"], document["limit"])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that it gives."""
+        return tuple(self._answers)
+
+    def parse(self, body: bytes, content_type: str | None) -> Batch | None:
+        """Reads a request; None where only MLflow's own code knows what to answer."""
+        if content_type not in _JSON:
+            return None
+        try:
+            document = orjson.loads(body)
+            if type(document) is not dict:
+                return None
+            output = self._default if len(document) == 1 else self._read_params(document)
+            ((form, data),) = document.items()
+            if form not in _FORMS:
+                return None
+            return self._read(form, data, output)
+        except (orjson.JSONDecodeError, Doubt):
+            return None
+
+    def _read_params(self, document: dict[str, Any]) -> str:
+        """Takes the parameters out of a request that holds nothing else but its rows."""
+        if len(document) != 2 or "params" not in document:  # noqa: PLR2004 - rows and parameters
+            raise Doubt
+        params = document.pop("params")
+        if params is None or params == {}:
+            return self._default
+        if type(params) is not dict or not self._has_params or params.keys() != {"output"}:
+            raise Doubt
+        output = params["output"]
+        if type(output) is not str or output not in self._answers:
+            raise Doubt
+        return output
+
+    def _read(self, form: str, data: Any, output: str) -> Batch:
+        if self._table is None:
+            assert self._matrix is not None
+            numbers = self._matrix.read(form, data)
+            return Batch(len(numbers), output, numbers)
+        values, columns = self._table.read(form, data)
+        if values is not None:
+            return Batch(1, output, self._fill(values))
+        assert columns is not None
+        return self._fill_many(columns, output)
+
+    def _fill(self, values: Sequence[Value]) -> list[float]:
+        row = [0.0] * self._width
+        for maker in self._makers:
+            maker.fill(values, row)
+        return row
+
+    def _fill_many(self, columns: Sequence[Column], output: str) -> Batch:
+        rows = len(columns[0])
+        slots = np.empty((rows, self._width))
+        for maker in self._makers:
+            maker.fill_many(columns, slots)
+        return Batch(rows, output, slots)
+
+    def run(self, batches: Sequence[Batch]) -> list[bytes]:
+        """Answers several requests at once; returns their bodies in the same order."""
+        scores = self._score(self._features.make(_stack(batches)))
+        if len(batches) == 1:
+            return [_write(self._answers[batches[0].output](scores))]
+        outputs = {batch.output for batch in batches}
+        if len(outputs) == 1:
+            return _split(self._answers[outputs.pop()](scores), batches)
+        bodies, at = [], 0
+        for batch in batches:
+            bodies.append(_write(self._answers[batch.output](scores[at : at + batch.rows])))
+            at += batch.rows
+        return bodies
+
+    def warm(self) -> None:
+        """Answers a row that compilation answered too, by every output.
+
+        Raises:
+            PlanError: It does not.
+        """
+        batch = self.parse(self._example, MEDIA_TYPE)
+        if batch is None:
+            raise PlanError("The plan does not read its own example.")
+        for output in self._answers:
+            self.run([Batch(batch.rows, output, batch.slots)])
+
+
+def _stack(batches: Sequence[Batch]) -> NDArray[np.float64]:
+    """All rows of all requests, shape (rows, slots)."""
+    if len(batches) == 1:
+        slots = batches[0].slots
+        return slots if isinstance(slots, np.ndarray) else np.array([slots])
+    if all(type(batch.slots) is list for batch in batches):
+        return np.array([batch.slots for batch in batches])
+    return np.concatenate([np.atleast_2d(np.asarray(batch.slots)) for batch in batches])
+
+
+def _split(predictions: list[Any], batches: Sequence[Batch]) -> list[bytes]:
+    bodies, at = [], 0
+    for batch in batches:
+        bodies.append(_write(predictions[at : at + batch.rows]))
+        at += batch.rows
+    return bodies
+
+
+def _write(predictions: list[Any]) -> bytes:
+    return orjson.dumps({"predictions": predictions})
