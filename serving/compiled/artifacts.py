@@ -4,7 +4,6 @@ Opening runs the artifact's code; manifest and trust are settled before.
 """
 
 import hashlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ def open_artifact(folder: Path) -> Opened:
     from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config  # noqa: PLC0415 - heavy
 
     sys.dont_write_bytecode = True
-    os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"  # as MLflow's scoring server does
+    _MLFLOW_IS_IN_SERVING_ENVIRONMENT.set(True)  # type: ignore[no-untyped-call]  # as MLflow's scoring server does
     native = load_model_with_mlflow_config(str(folder))  # type: ignore[no-untyped-call]
     flavor = native.metadata.flavors["python_function"]
     loader = flavor["loader_module"]

@@ -1,6 +1,7 @@
 """Puts a plan together: which slots there are, who fills them, which features they become."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from .errors import NotCompilableError
 from .files import PlanFiles
 from .lookups import LookupSlot, compile_lookup
 from .models import CompiledModel, compile_estimator
-from .pipelines import compile_transformer
+from .pipelines import Given, compile_transformer
 from .symbols import Encoded, Feature, Number, Source, Text
 
 __all__ = ["Assembly", "assemble"]
@@ -39,16 +40,18 @@ class Assembly:
         names, first = _list_features(opened)
         estimator = opened.pipeline
         made: list[Feature] = first
+        given = Given(names, set())
         while type(estimator).__name__ == "Pipeline":
             for _, step in estimator.steps[:-1]:
-                made = compile_transformer(step, made, names)
-                names = names if step is None or step == "passthrough" else None
+                made = compile_transformer(step, made, given)
+                given = given if step is None or step == "passthrough" else replace(given, names=None)
             estimator = estimator.steps[-1][1]
         self.estimator = estimator
         self.model: CompiledModel = compile_estimator(estimator)
         self.features: list[Number | Encoded] = [self._finish(feature) for feature in made]
         if len(self.features) != estimator.n_features_in_:
             raise NotCompilableError("The estimator takes another number of features than it gets.")
+        self._refusing = given.refusing
         self._arrays: dict[str, NDArray[Any]] = dict(self.model.arrays)
         self._slots: dict[tuple[str, Source], int] = {}
         self._columns = {name: place for place, name in enumerate(self._raw_names())}
@@ -70,6 +73,8 @@ class Assembly:
 
     def takes_missing(self, feature: Number | Encoded) -> bool:
         """Whether the model answers where this feature's source is missing."""
+        if feature.source in self._refusing:
+            return False
         if isinstance(feature, Encoded):
             return feature.missing is not None
         return feature.takes_missing or self.model.takes_missing
@@ -79,6 +84,7 @@ class Assembly:
         groups = self._group()
         given = dict(self._opened.input)
         refusing = {feature.source[1] for feature in self.features if not self.takes_missing(feature)}
+        refusing |= {source[1] for source in self._refusing}
         if given["kind"] == "table":
             is_plain = self._opened.layers is None
             given["columns"] = [

@@ -6,28 +6,41 @@ encoder itself is asked for each of its categories, a missing one and an unknown
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from .errors import NotCompilableError
-from .symbols import Encoded, Feature, Number, Text, apply_step, is_missing
+from .symbols import Encoded, Feature, Number, Source, Text, apply_step, is_missing
 
-__all__ = ["compile_transformer"]
+__all__ = ["Given", "compile_transformer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """How features come to a transformer.
+
+    Attributes:
+        names: Their names, where they come as a table.
+        refusing: Grows: what must not be missing, because a transformer on the way refuses that.
+    """
+
+    names: Sequence[str] | None
+    refusing: set[Source]
+
 
 UNKNOWN_TEXT: Final = "\u2047 no such category \u2047"
 
 
-def compile_transformer(
-    transformer: Any, features: Sequence[Feature], names: Sequence[str] | None
-) -> list[Feature]:
+def compile_transformer(transformer: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
     """Returns the features that come out.
 
     Args:
         transformer: Fitted; ``"passthrough"``, ``"drop"`` and None are taken too.
         features: What goes in, in order.
-        names: Their names, where they come as a table.
+        given: How they come.
 
     Raises:
         NotCompilableError: The transformer is not known, or used in a way that is not.
@@ -40,30 +53,29 @@ def compile_transformer(
     known = _KNOWN.get(path)
     if known is None:
         raise NotCompilableError(f"The transformer {path} is not known.")
-    return known(transformer, features, names)
+    return known(transformer, features, given)
 
 
 def _path(thing: Any) -> str:
     return f"{type(thing).__module__.partition('.')[0]}.{type(thing).__name__}"
 
 
-def _compile_pipeline(
-    pipeline: Any, features: Sequence[Feature], names: Sequence[str] | None
-) -> list[Feature]:
+def _compile_pipeline(pipeline: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
     made = list(features)
     for _, step in pipeline.steps:
-        made = compile_transformer(step, made, names)
-        names = names if step is None or step == "passthrough" else None
+        made = compile_transformer(step, made, given)
+        given = given if step is None or step == "passthrough" else replace(given, names=None)
     return made
 
 
-def _compile_columns(table: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
+def _compile_columns(table: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
     made: list[Feature] = []
     for _, transformer, wanted in table.transformers_:
-        places = list(_locate(wanted, names, len(features)))
-        inner = None if names is None else [names[place] for place in places]
+        places = list(_locate(wanted, given.names, len(features)))
+        names = None if given.names is None else [given.names[place] for place in places]
         if places:
-            made.extend(compile_transformer(transformer, [features[place] for place in places], inner))
+            chosen = [features[place] for place in places]
+            made.extend(compile_transformer(transformer, chosen, replace(given, names=names)))
     return made
 
 
@@ -89,33 +101,41 @@ def _locate(wanted: Any, names: Sequence[str] | None, width: int) -> Iterator[in
             yield range(width)[int(entry)]
 
 
-def _compile_union(union: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
+def _compile_union(union: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
     if union.transformer_weights:
         raise NotCompilableError("A FeatureUnion has weights.")
     made: list[Feature] = []
     for _, transformer in union.transformer_list:
-        made.extend(compile_transformer(transformer, features, names))
+        made.extend(compile_transformer(transformer, features, given))
     return made
 
 
-def _compile_selector(
-    selector: Any, features: Sequence[Feature], names: Sequence[str] | None
-) -> list[Feature]:
-    del names
-    return [feature for feature, chosen in zip(features, selector.get_support(), strict=True) if chosen]
+def _compile_selector(selector: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    from sklearn.utils import get_tags  # noqa: PLC0415 - loaded with the model
+
+    chosen = [feature for feature, taken in zip(features, selector.get_support(), strict=True) if taken]
+    if not get_tags(selector).input_tags.allow_nan:
+        given.refusing.update(
+            feature.source
+            for feature in features
+            if isinstance(feature, Number) and not feature.takes_missing
+        )
+    left = {feature.source for feature in chosen}
+    for feature in features:
+        if isinstance(feature, Encoded) and feature.unknown is None and feature.source not in left:
+            raise NotCompilableError(f"Only the encoder of {feature.source[-1]!r} looks at it, to refuse.")
+    return chosen
 
 
-def _compile_identity(
-    function: Any, features: Sequence[Feature], names: Sequence[str] | None
-) -> list[Feature]:
-    del names
+def _compile_identity(function: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     if function.func is not None:
         raise NotCompilableError("A FunctionTransformer calls a function.")
     return list(features)
 
 
-def _compile_imputer(imputer: Any, features: Sequence[Feature], names: Sequence[str] | None) -> list[Feature]:
-    del names
+def _compile_imputer(imputer: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     if imputer.add_indicator or not is_missing(imputer.missing_values):
         raise NotCompilableError("A SimpleImputer adds indicators, or its missing value is not NaN.")
     made: list[Feature] = []
@@ -148,8 +168,8 @@ def _compile_steps(features: Sequence[Feature], *steps: tuple[str, Any]) -> list
     return made
 
 
-def _compile_standard(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
-    del names
+def _compile_standard(scaler: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     return _compile_steps(
         features,
         ("subtract", scaler.mean_ if scaler.with_mean else None),
@@ -157,8 +177,8 @@ def _compile_standard(scaler: Any, features: Sequence[Feature], names: object) -
     )
 
 
-def _compile_min_max(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
-    del names
+def _compile_min_max(scaler: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     made = _compile_steps(features, ("multiply", scaler.scale_), ("add", scaler.min_))
     if scaler.clip:
         low, high = scaler.feature_range
@@ -166,15 +186,15 @@ def _compile_min_max(scaler: Any, features: Sequence[Feature], names: object) ->
     return made
 
 
-def _compile_max_abs(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
-    del names
+def _compile_max_abs(scaler: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     if getattr(scaler, "clip", False):
         raise NotCompilableError("A MaxAbsScaler clips.")
     return _compile_steps(features, ("divide", scaler.scale_))
 
 
-def _compile_robust(scaler: Any, features: Sequence[Feature], names: object) -> list[Feature]:
-    del names
+def _compile_robust(scaler: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     return _compile_steps(
         features,
         ("subtract", scaler.center_ if scaler.with_centering else None),
@@ -182,8 +202,8 @@ def _compile_robust(scaler: Any, features: Sequence[Feature], names: object) -> 
     )
 
 
-def _compile_encoder(encoder: Any, features: Sequence[Feature], names: object) -> list[Feature]:
-    del names
+def _compile_encoder(encoder: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
+    del given
     widths = _count_outputs(encoder)
     made: list[Feature] = []
     start = 0
