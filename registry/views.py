@@ -1,6 +1,6 @@
 """What is where, who moved what when, what was in production at a time: reading, and nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -148,17 +148,33 @@ def read_as_of(ledger: Ledger, moment: datetime) -> State:
     """
     limit = format_time(moment)
     for chapter in ledger.walk_back():
-        state = chapter.opening.state
-        if state.seq and state.time > limit:
-            continue
-        for entry in chapter.entries:
-            following = step(state, entry)
-            if following.time > limit:
-                break
-            state = following
-        if state.seq:
-            return state
+        found = find_state(list_states(chapter), limit)
+        if found is not None:
+            return found
     raise NotFoundError(f"The history of {ledger.name} begins after {limit}.")
+
+
+def list_states(chapter: Chapter) -> Iterator[State]:
+    """What held when the chapter began, and after each of its entries.
+
+    Raises:
+        TamperedError: An entry does not follow from the one before.
+    """
+    state = chapter.opening.state
+    yield state
+    for entry in chapter.entries:
+        state = step(state, entry)
+        yield state
+
+
+def find_state(states: Iterable[State], limit: str) -> State | None:
+    """The last of states in order that held at a time (RFC 3339 UTC); None if all are later."""
+    found = None
+    for state in states:
+        if state.time > limit:
+            break
+        found = state if state.seq else None
+    return found
 
 
 @dataclass(frozen=True, slots=True)
