@@ -16,8 +16,9 @@ __all__ = ["TOLERANCE", "are_equal", "check_parity", "find_example"]
 
 TOLERANCE: Final = 1e-6
 """Of numbers: absolute up to 1, relative above. Everything else is identical. Source: DESIGN, section 5."""
-_ROWS_PER_BODY: Final = 64
-_SINGLES: Final = 16
+_ROWS_PER_BODY: Final = 256
+_ROWS_PER_FORM: Final = 64
+_SINGLES: Final = 3
 
 Row = list[Any]
 
@@ -32,9 +33,12 @@ def check_parity(plan: Plan, opened: Opened, rows: Sequence[Row]) -> int:
     read = [row for row in rows if plan.parse(_write_split(columns, [row]), MEDIA_TYPE) is not None]
     if not read:
         raise NotCompilableError("None of its rows can be read by a plan.")
-    for output in _list_params(plan, opened):
-        for body in _write_bodies(columns, read, opened, output):
+    shuffled = [read[place] for place in np.random.default_rng(1).permutation(len(read))]
+    for params in _list_params(plan, opened):
+        for body in _write_bodies(columns, shuffled, params):
             _compare(plan, opened, body)
+    for body in _write_forms(columns, shuffled, opened):
+        _compare(plan, opened, body)
     return len(read)
 
 
@@ -48,7 +52,7 @@ def find_example(plan: Plan, opened: Opened, rows: Sequence[Row]) -> Any:
 def _list_params(plan: Plan, opened: Opened) -> list[Mapping[str, Any]]:
     if opened.layers is None:
         return [{}]
-    return [{}, *({"params": {"output": output}} for output in plan.outputs)]
+    return [{"params": {"output": output}} for output in plan.outputs]
 
 
 def _name_columns(opened: Opened) -> list[str] | None:
@@ -65,29 +69,30 @@ def _write_split(
 
 
 def _write_bodies(
-    columns: list[str] | None, rows: Sequence[Row], opened: Opened, params: Mapping[str, Any]
+    columns: list[str] | None, rows: Sequence[Row], params: Mapping[str, Any]
 ) -> Iterator[bytes]:
-    """All rows in a few bodies, some alone, some in every other form."""
-    shuffled = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
-    for at in range(0, len(shuffled), _ROWS_PER_BODY):
-        yield _write_split(columns, shuffled[at : at + _ROWS_PER_BODY], params)
-    for row in shuffled[:_SINGLES]:
+    """All rows in a few bodies, and some alone."""
+    for at in range(0, len(rows), _ROWS_PER_BODY):
+        yield _write_split(columns, rows[at : at + _ROWS_PER_BODY], params)
+    for row in rows[:_SINGLES]:
         yield _write_split(columns, [row], params)
+
+
+def _write_forms(columns: list[str] | None, rows: Sequence[Row], opened: Opened) -> Iterator[bytes]:
+    """Some rows, and one alone, in every other form."""
+    some = rows[:_ROWS_PER_FORM]
     if columns is None:
-        yield orjson.dumps({"instances": shuffled[:_ROWS_PER_BODY]})
+        yield orjson.dumps({"instances": some})
         if opened.input["frames"]:
-            yield orjson.dumps({"dataframe_split": {"data": shuffled[:_ROWS_PER_BODY]}})
+            yield orjson.dumps({"dataframe_split": {"data": some}})
         return
-    for some in (shuffled[:_ROWS_PER_BODY], shuffled[:1]):
-        records = [dict(zip(columns, row, strict=True)) for row in some]
-        yield orjson.dumps({"dataframe_records": records, **params})
-    whole = [row for row in shuffled if None not in row][:_ROWS_PER_BODY]
-    for some in filter(None, (whole, whole[:1])):
-        table = dict(zip(columns, map(list, zip(*some, strict=True)), strict=True))
-        records = [dict(zip(columns, row, strict=True)) for row in some]
-        yield orjson.dumps({"inputs": table, **params})
-        yield orjson.dumps({"inputs": records, **params})
-        yield orjson.dumps({"instances": records, **params})
+    yield orjson.dumps({"dataframe_records": [dict(zip(columns, row, strict=True)) for row in some]})
+    whole = [row for row in rows if None not in row][:_ROWS_PER_FORM]
+    for part in filter(None, (whole, whole[:1])):
+        records = [dict(zip(columns, row, strict=True)) for row in part]
+        yield orjson.dumps({"inputs": dict(zip(columns, zip(*part, strict=True), strict=True))})
+        yield orjson.dumps({"inputs": records})
+        yield orjson.dumps({"instances": records})
 
 
 def _compare(plan: Plan, opened: Opened, body: bytes) -> None:

@@ -172,7 +172,7 @@ def _make_moment_reader(*, missing: bool) -> Callable[[Any], Value]:
 def _make_moment_column_reader(read: Callable[[Any], Value]) -> Callable[[Sequence[Any]], Column]:
     def read_moments(values: Sequence[Any]) -> Column:
         shapes = {(len(value), value[10:11]) for value in values if type(value) is str}
-        if len(shapes) != 1:  # pandas goes by the first one's format; all missing: it makes no moments
+        if len(shapes) > 1:  # pandas goes by the first one's format
             raise Doubt
         return [read(value) for value in values]
 
