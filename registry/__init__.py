@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     )
     from .environment import (
         Settings as Settings,
+        get_child_environment as get_child_environment,
         get_user_name as get_user_name,
         keep_variable as keep_variable,
         limit_mlflow as limit_mlflow,
@@ -106,7 +107,14 @@ _ROOMS = {
     "caretaking": ["Caretaker"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
-    "environment": ["Settings", "get_user_name", "keep_variable", "limit_mlflow", "read_settings"],
+    "environment": [
+        "Settings",
+        "get_child_environment",
+        "get_user_name",
+        "keep_variable",
+        "limit_mlflow",
+        "read_settings",
+    ],
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",

@@ -5,10 +5,11 @@ border). Scoring, following and telemetry know nothing of HTTP.
 """
 
 import asyncio
+import itertools
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -17,33 +18,32 @@ import orjson
 
 from registry import GreenroomError
 
-from .errors import BodyTooLargeError, NoModelError, NoRouteError, TooLateError, WrongMethodError
-from .inference import Inference
+from .bodies import ClientGoneError, Receive, read_body
+from .counting import Counts
+from .errors import BusyError, NoModelError, NoRouteError, NotAllowedError, TooLateError, WrongMethodError
 from .info import describe_server, is_ready
-from .live import Live, ServedModel
-from .scoring import JSON
+from .live import ServedModel, State
+from .scorer import JSON
 from .settings import ServeSettings
 from .statuses import UNEXPECTED, ErrorAnswer, describe_error
-from .telemetry import NO_VERSION, Telemetry
+from .telemetry import NO_VERSION
+from .tokens import Gate
 from .wording import locate_error
 
-__all__ = ["ScoringApp"]
+__all__ = ["OnStage", "ScoringApp"]
 
 Scope: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 """An incoming request id that is kept: fits any log line and header."""
-DISCARD_S: Final = 2.0
-"""How long the rest of a body that is too large is read and thrown away, so that the client sees the 413."""
+MAX_IN_FLIGHT: Final = 4096
+"""Requests in one worker at the same time; far above what it answers within a second."""
+OPEN_PATHS: Final = frozenset({"/ping", "/health", "/version", "/ready"})
+"""What load balancers and probes ask, without a token."""
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _log = logging.getLogger("greenroom.serving")
-
-
-class _ClientGoneError(Exception):
-    """The client hung up before it had sent its request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,23 @@ class _Request:
     served: ServedModel | None
 
 
+@dataclass(slots=True)
+class OnStage:
+    """What a worker serves. ``served`` is the one reference that requests take and that a swap replaces."""
+
+    served: ServedModel | None = None
+    state: State = field(default_factory=State)
+
+
 class ScoringApp:
-    """The ASGI application of one scoring server.
+    """The ASGI application of one worker.
 
     Args:
         settings: Limits and names.
-        live: The reference to the served model.
-        inference: Where predictions run.
-        telemetry: What is counted.
+        stage: What is served.
+        counts: What is counted.
+        collect: Fetches the text of ``GET /metrics``, all workers together.
+        gate: Lets callers in.
         mlflow_version: What ``GET /version`` says.
     """
 
@@ -79,16 +88,19 @@ class ScoringApp:
         self,
         settings: ServeSettings,
         *,
-        live: Live,
-        inference: Inference,
-        telemetry: Telemetry,
+        stage: OnStage,
+        counts: Counts,
+        collect: Callable[[], Awaitable[bytes]],
+        gate: Gate,
         mlflow_version: str,
     ) -> None:
         self._settings = settings
-        self._live = live
-        self._inference = inference
-        self._telemetry = telemetry
+        self._stage = stage
+        self._counts = counts
+        self._collect = collect
+        self._gate = gate
         self._mlflow_version = mlflow_version
+        self._choose_request_id = _RequestIds()
         self._routes: Mapping[str, tuple[str, Callable[[_Request], Awaitable[_Reply]]]] = {
             "/invocations": ("POST", self._invoke),
             "/ping": ("GET", self._ping),
@@ -101,13 +113,12 @@ class ScoringApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, value)
-        request = _Request(_choose_request_id(headers), headers, receive, self._live.model)
+        headers = dict(reversed(scope["headers"]))  # of several with one name, the first
+        request_id = self._choose_request_id(headers.get(b"x-request-id"))
+        request = _Request(request_id, headers, receive, self._stage.served)
         try:
             reply = await self._answer(scope["method"], scope["path"], request)
-        except _ClientGoneError:
+        except ClientGoneError:
             return
         await _send(send, reply, request)
 
@@ -116,10 +127,10 @@ class ScoringApp:
             return await self._route(method, path, request)
         except GreenroomError as error:
             return _reply_error(describe_error(error))
-        except _ClientGoneError:
+        except ClientGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - the request border
-            _log.error("Request %s failed: %s", request.request_id, locate_error(error))
+            _log.error("A request failed: %s", locate_error(error), extra={"request_id": request.request_id})
             return _reply_error(UNEXPECTED)
 
     async def _route(self, method: str, path: str, request: _Request) -> _Reply:
@@ -130,34 +141,44 @@ class ScoringApp:
         allowed, handle = self._routes[path]
         if method != allowed:
             raise WrongMethodError(allowed)
+        if path not in OPEN_PATHS and not self._gate.admits(request.headers.get(b"authorization")):
+            raise NotAllowedError
         return await handle(request)
 
     async def _invoke(self, request: _Request) -> _Reply:
         started = time.perf_counter()
-        with self._telemetry.in_flight():
-            try:
-                reply = await self._predict(request)
-            except GreenroomError as error:
-                reply = _reply_error(describe_error(error))
-        version, engine = _name_version(request.served), _name_engine(request.served)
-        self._telemetry.count_request(version, engine, reply.status, time.perf_counter() - started)
+        self._counts.in_flight += 1
+        path = request.served.prepared.engine if request.served else NO_VERSION
+        status = UNEXPECTED.status
+        try:
+            reply, path = await self._predict(request)
+            status = reply.status
+        except GreenroomError as error:
+            reply = _reply_error(describe_error(error))
+            status = reply.status
+        finally:
+            self._counts.in_flight -= 1
+            seconds = time.perf_counter() - started
+            self._counts.count_request(_name_version(request.served), path, status, seconds)
         return reply
 
-    async def _predict(self, request: _Request) -> _Reply:
+    async def _predict(self, request: _Request) -> tuple[_Reply, str]:
         if request.served is None:
             raise NoModelError(self._settings.model, self._settings.stage)
+        if self._counts.in_flight > MAX_IN_FLIGHT:
+            raise BusyError(1)
         body = await self._read_in_time(request)
         content_type = request.headers.get(b"content-type")
-        scored = await self._inference.score(
-            request.served.scorer, body, content_type.decode("latin-1") if content_type else None
+        scored = await request.served.scorer.score(
+            body, content_type.decode("latin-1") if content_type else None, request.request_id
         )
-        return _Reply(200, scored.body, scored.media_type)
+        return _Reply(200, scored.body, scored.media_type), scored.path
 
     async def _read_in_time(self, request: _Request) -> bytes:
         limit = asyncio.timeout(self._settings.timeout_s)
         try:
             async with limit:
-                return await _read_body(request, self._settings.max_body_bytes)
+                return await read_body(request.receive, request.headers, self._settings.max_body_bytes)
         except TimeoutError:
             raise TooLateError(self._settings.timeout_s or 0.0) from None
 
@@ -173,43 +194,10 @@ class ScoringApp:
         return _Reply(200, orjson.dumps({"ready": True, "version": _name_version(request.served)}))
 
     async def _tell_info(self, request: _Request) -> _Reply:
-        return _Reply(200, orjson.dumps(describe_server(self._settings, self._live, request.served)))
+        return _Reply(200, orjson.dumps(describe_server(self._settings, self._stage.state, request.served)))
 
     async def _tell_metrics(self, _request: _Request) -> _Reply:
-        return _Reply(200, self._telemetry.render(), PROMETHEUS)
-
-
-async def _read_body(request: _Request, max_bytes: int) -> bytes:
-    declared = request.headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > max_bytes:
-        if request.headers.get(b"expect", b"").lower() != b"100-continue":
-            await _discard(request)
-        raise BodyTooLargeError(max_bytes)
-    chunks: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        chunks.append(message.get("body", b""))
-        size, more = size + len(chunks[-1]), message.get("more_body", False)
-        if size > max_bytes:
-            if more:
-                await _discard(request)
-            raise BodyTooLargeError(max_bytes)
-    return b"".join(chunks)
-
-
-async def _discard(request: _Request) -> None:
-    """Reads on for a moment: a client that is still sending would lose the answer to a reset."""
-    try:
-        async with asyncio.timeout(DISCARD_S):
-            while (message := await request.receive()).get("more_body"):
-                pass
-    except TimeoutError:
-        return
-    if message["type"] == "http.disconnect":
-        raise _ClientGoneError
+        return _Reply(200, await self._collect(), PROMETHEUS)
 
 
 async def _send(send: Send, reply: _Reply, request: _Request) -> None:
@@ -229,14 +217,18 @@ def _reply_error(answer: ErrorAnswer) -> _Reply:
     return _Reply(answer.status, body, headers=answer.headers)
 
 
-def _choose_request_id(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+class _RequestIds:
+    """Keeps a caller's request id, or makes a new one: random for each process, counted within it."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(10)
+        self._numbers = itertools.count(1)
+
+    def __call__(self, given: bytes | None) -> str:
+        if given is not None and REQUEST_ID.fullmatch(text := given.decode("latin-1")):
+            return text
+        return f"{self._prefix}{next(self._numbers):012x}"
 
 
 def _name_version(served: ServedModel | None) -> str:
     return served.version if served else NO_VERSION
-
-
-def _name_engine(served: ServedModel | None) -> str:
-    return served.scorer.engine if served else NO_VERSION

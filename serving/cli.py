@@ -1,6 +1,7 @@
 """``serve-model``: parses, calls, prints."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from registry import (
@@ -16,7 +17,7 @@ from registry import (
 )
 
 if TYPE_CHECKING:
-    from .live import Live
+    from .live import State
 
 __all__ = ["COMMAND", "main"]
 
@@ -43,9 +44,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that answer (default: one per processor)"
+    )
+    parser.add_argument(
         "--poll-interval-s",
         type=_positive,
-        default=1.0,
+        default=0.5,
         metavar="S",
         help="seconds between two looks at the stage (default: %(default)s)",
     )
@@ -55,6 +59,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default=16.0,
         metavar="MB",
         help="larger request bodies are refused with 413; 1 MB = 2^20 bytes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-rows",
+        type=_count,
+        metavar="N",
+        help="compiled requests with more rows are refused with 413 (default: no limit but the body's)",
     )
     parser.add_argument(
         "--timeout-s",
@@ -68,7 +78,25 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=128,
         metavar="N",
-        help="predictions that may wait; one more gets 503 (default: %(default)s)",
+        help="predictions of MLflow's own code that may wait; one more gets 503 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="callers must send the bearer token that stands in this file; it may change at any time",
+    )
+    parser.add_argument(
+        "--memory-budget-mb",
+        type=_positive,
+        metavar="MB",
+        help="a version that takes more to be loaded is refused (default: no limit)",
+    )
+    parser.add_argument(
+        "--cache-limit-mb",
+        type=_positive,
+        default=10240.0,
+        metavar="MB",
+        help="above it, what is neither served nor staged leaves the cache (default: %(default)s)",
     )
     parser.add_argument(
         "--trust-author",
@@ -84,7 +112,9 @@ def _run(arguments: argparse.Namespace) -> Answer:
 
     if arguments.max_waiting < 0:
         raise UsageError("--max-waiting must not be negative.")
+    chosen = {"workers": arguments.workers} if arguments.workers else {}
     settings = ServeSettings(
+        **chosen,
         model=check_model_name(arguments.name),
         stage=check_stage(arguments.stage),
         host=arguments.host,
@@ -94,6 +124,10 @@ def _run(arguments: argparse.Namespace) -> Answer:
         timeout_s=arguments.timeout_s or None,
         max_waiting=arguments.max_waiting,
         trust_author=arguments.trust_author,
+        max_rows=arguments.max_rows or 0,
+        token_file=str(Path(arguments.token_file).absolute()) if arguments.token_file else None,
+        memory_budget_bytes=int((arguments.memory_budget_mb or 0) * MIB),
+        cache_limit_bytes=int(arguments.cache_limit_mb * MIB),
     )
     announcer = _Announcer(settings.model, settings.stage, as_json=arguments.json)
     serve(settings, read_settings(), announce=announcer.announce)
@@ -108,18 +142,18 @@ class _Announcer:
         self._stage = stage
         self._as_json = as_json
 
-    def announce(self, address: str, live: "Live") -> None:
-        served = live.model
+    def announce(self, address: str, state: "State") -> None:
+        served = state.model
         if served is not None:
             source = f"ledger entry {served.target.seq}" if served.target.managed else "by alias, no ledger"
             say(f"Ready: {address} serves {self._model} version {served.version} ({self._stage}, {source}).")
-        elif live.following.empty:
+        elif state.following.empty:
             say(
                 f"Waiting: {address} is up, but {self._model} has no {self._stage} version yet. "
                 f"Promote one: promote-model {self._model} --to {self._stage}"
             )
         else:
-            say(f"Waiting: {address} is up, but {'; '.join(live.following.problems)}")
+            say(f"Waiting: {address} is up, but {'; '.join(state.following.problems)}")
         if self._as_json:
             self._as_json = False
             document = {
@@ -138,6 +172,13 @@ def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PORT}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
     return value
 
 

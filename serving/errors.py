@@ -10,11 +10,16 @@ The tree, under :class:`~registry.GreenroomError`::
     ├── WrongMethodError       the path exists, for another method
     ├── NoModelError           nothing is loaded yet
     ├── BusyError              too many predictions are waiting
-    └── TooLateError           it took longer than the server may wait
+    ├── TooLateError           it took longer than the server may wait
+    ├── TooManyRowsError       more rows than the server takes
+    ├── NotAllowedError        the bearer token is missing or wrong
+    ├── LostProcessError       the process that was answering ended
+    └── ForwardedError         what the native process answered instead of a prediction
 
 None of them ever holds any of the caller's rows.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from registry import GreenroomError
@@ -22,11 +27,15 @@ from registry import GreenroomError
 __all__ = [
     "BodyTooLargeError",
     "BusyError",
+    "ForwardedError",
+    "LostProcessError",
     "ModelRefusedError",
     "NoModelError",
     "NoRouteError",
+    "NotAllowedError",
     "RequestError",
     "TooLateError",
+    "TooManyRowsError",
     "UnsupportedMediaError",
     "WrongMethodError",
 ]
@@ -121,3 +130,53 @@ class TooLateError(RequestError):
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(f"The request took longer than {timeout_s:g} s.", hint="Send fewer rows at a time.")
+
+
+class TooManyRowsError(RequestError):
+    """The body holds more rows than the server takes."""
+
+    code = "too_many_rows"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The body holds more than {limit} rows.", hint="Send fewer rows, or score them in a batch."
+        )
+
+
+class NotAllowedError(RequestError):
+    """The caller did not show the token that this server asks for."""
+
+    code = "not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server asks for a bearer token.", hint="Send it as Authorization: Bearer TOKEN."
+        )
+
+
+class LostProcessError(RequestError):
+    """The process that was answering ended in the middle of it; another one is on its way."""
+
+    code = "lost_process"
+
+    def __init__(self) -> None:
+        super().__init__("The process that was answering this request ended.", hint="Try again shortly.")
+
+
+class ForwardedError(RequestError):
+    """What the native process answered instead of a prediction, worded there.
+
+    Args:
+        status: HTTP's.
+        error_code: MLflow's name for it.
+        message: Free of the caller's rows.
+        headers: Sent along.
+    """
+
+    code = "forwarded"
+
+    def __init__(self, status: int, error_code: str, message: str, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.error_code = error_code
+        self.headers = headers
+        super().__init__(message)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from registry import RegisteredModel, RegistryStore, Tag, find_holder
+from registry import STAGING, RegisteredModel, RegistryStore, Tag, find_holder
 
 __all__ = ["StageWatch", "Target"]
 
@@ -40,7 +40,7 @@ class Target:
 
 
 class StageWatch:
-    """Looks at one stage of one model, cheaply: one call while nothing changes.
+    """Looks at one stage of one model, and at what is staged, cheaply: one call while nothing changes.
 
     The row of the registered model shows aliases and the ledger's witness; the ledger itself is read when
     that row changes, and once a minute (a promoter may die between its entry and the alias).
@@ -62,6 +62,8 @@ class StageWatch:
         self._seen: tuple[Mapping[str, str], Mapping[str, str]] | None = None
         self._looked_s = 0.0
         self._target: Target | None = None
+        self.staged: Target | None = None
+        """What holds staging, as of the last look, where another stage is followed."""
 
     def look(self) -> Target | None:
         """The version that holds the stage, or None.
@@ -76,14 +78,15 @@ class StageWatch:
         seen = (dict(row.aliases), dict(row.tags))
         if seen != self._seen or time.monotonic() - self._looked_s > FULL_LOOK_S:
             self._seen = None  # a look that fails half-way leaves nothing to rest on
-            self._target = self._read(row)
+            self._target = self._read(row, self._stage)
+            self.staged = self._read(row, STAGING) if self._stage != STAGING else None
             self._seen, self._looked_s = seen, time.monotonic()
         return self._target
 
-    def _read(self, row: RegisteredModel) -> Target | None:
-        holding = find_holder(self._connect(), self._model, self._stage, template=self._template)
+    def _read(self, row: RegisteredModel, stage: str) -> Target | None:
+        holding = find_holder(self._connect(), self._model, stage, template=self._template)
         if holding is None:
-            return None if Tag.LEDGER in row.tags else self._read_alias(row)
+            return None if Tag.LEDGER in row.tags else self._read_alias(row, stage)
         return Target(
             version=holding.version,
             seq=holding.seq,
@@ -93,8 +96,8 @@ class StageWatch:
             created_ms=holding.created_ms,
         )
 
-    def _read_alias(self, row: RegisteredModel) -> Target | None:
-        number = row.aliases.get(self._stage)
+    def _read_alias(self, row: RegisteredModel, stage: str) -> Target | None:
+        number = row.aliases.get(stage)
         if number is None:
             return None
         version = self._connect().get_version(self._model, number)

@@ -6,14 +6,21 @@ Knows no transport: a body and a media type go in, a prediction or a RequestErro
 import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
 from .errors import BusyError, TooLateError
-from .scoring import Scored, Scorer
+from .scorer import Scored
 
-__all__ = ["Inference"]
+__all__ = ["BlockingScorer", "Inference"]
 
 RETRY_AFTER_S: Final = 1
+
+
+class BlockingScorer(Protocol):
+    """Predicts in the thread that asks; safe to call from several."""
+
+    def score(self, body: bytes, content_type: str | None) -> Scored:
+        """Predicts, or raises a RequestError."""
 
 
 class Inference:
@@ -37,7 +44,7 @@ class Inference:
         """Predictions that run or wait now, those whose caller has given up included."""
         return self._admitted
 
-    async def score(self, scorer: Scorer, body: bytes, content_type: str | None) -> Scored:
+    async def score(self, scorer: BlockingScorer, body: bytes, content_type: str | None) -> Scored:
         """Predicts with exactly this scorer.
 
         A prediction whose caller has given up is dropped if it has not begun; one that has begun keeps its
@@ -63,7 +70,7 @@ class Inference:
         self._pool.shutdown(wait=False, cancel_futures=True)
         return self._admitted > 0
 
-    def _admit(self, scorer: Scorer, body: bytes, content_type: str | None) -> Future[Scored]:
+    def _admit(self, scorer: BlockingScorer, body: bytes, content_type: str | None) -> Future[Scored]:
         with self._lock:
             if self._admitted >= self._limit:
                 raise BusyError(RETRY_AFTER_S)

@@ -11,18 +11,17 @@ import os
 import re
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from registry import ArtifactError
 
 from .errors import ModelRefusedError, UnsupportedMediaError
+from .scorer import JSON, NATIVE, Scored
 from .wording import explain_refusal, locate_error
 
-__all__ = ["JSON", "NativeScorer", "Scored", "Scorer"]
+__all__ = ["NativeScorer", "normalize_content_type", "to_strict_json"]
 
-JSON: Final = "application/json"
 STATUS_OK: Final = 200
 PARSING_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python and pandas raise on a body that MLflow's parser did not foresee; it answers these with 500."""
@@ -30,34 +29,8 @@ PARSING_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, Recursion
 _log = logging.getLogger("greenroom.serving")
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A prediction, ready to be sent."""
-
-    body: bytes
-    media_type: str
-
-
-class Scorer(Protocol):
-    """One loaded model: a request body in, a prediction out. Safe to call from several threads."""
-
-    @property
-    def engine(self) -> str:
-        """``native`` or ``compiled``."""
-
-    def score(self, body: bytes, content_type: str | None) -> Scored:
-        """Predicts.
-
-        Raises:
-            ModelRefusedError: MLflow or the model refused the input.
-            UnsupportedMediaError: The body is in no format of the protocol.
-        """
-
-
 class NativeScorer:
-    """A pyfunc model behind MLflow's scoring function."""
-
-    engine: Final = "native"
+    """A pyfunc model behind MLflow's scoring function. Safe to call from several threads."""
 
     def __init__(self, model: Any, folder: Path) -> None:
         self._model = model
@@ -75,14 +48,24 @@ class NativeScorer:
         from mlflow.environment_variables import (  # noqa: PLC0415 - heavy
             _MLFLOW_IS_IN_SERVING_ENVIRONMENT,
         )
-        from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config  # noqa: PLC0415 - heavy
+        from mlflow.pyfunc import load_model  # noqa: PLC0415 - heavy
+        from mlflow.pyfunc.scoring_server import SERVING_MODEL_CONFIG  # noqa: PLC0415 - heavy
 
         sys.dont_write_bytecode = True
         os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"  # MLflow's scoring server says so too
-        return cls(load_model_with_mlflow_config(str(folder)), folder)  # type: ignore[no-untyped-call]
+        config = os.environ.get(SERVING_MODEL_CONFIG)
+        model = load_model(  # without the scan of all installed packages, which takes a second
+            str(folder), suppress_warnings=True, model_config=json.loads(config) if config else None
+        )
+        return cls(model, folder)
 
     def score(self, body: bytes, content_type: str | None) -> Scored:
-        """Predicts; see :class:`Scorer`."""
+        """Predicts.
+
+        Raises:
+            ModelRefusedError: MLflow or the model refused the input.
+            UnsupportedMediaError: The body is in no format of the protocol.
+        """
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - heavy, loaded with the model
         from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415 - heavy, loaded with the model
 
@@ -100,7 +83,7 @@ class NativeScorer:
             raise ModelRefusedError("The body cannot be read.", error_code="BAD_REQUEST") from None
         if answer.status != STATUS_OK:
             raise UnsupportedMediaError
-        return Scored(to_strict_json(answer.response).encode(), answer.mimetype)
+        return Scored(to_strict_json(answer.response).encode(), answer.mimetype, NATIVE)
 
     def warm_up(self) -> bool:
         """Answers the model's own input example; returns False if it carries none.

@@ -6,15 +6,20 @@ from typing import Final
 
 from registry import PRODUCTION
 
-__all__ = ["ServeSettings"]
+__all__ = ["GIB", "MIB", "ServeSettings"]
 
 MIB: Final = 2**20
+GIB: Final = 2**30
 MIN_THREADS: Final = 4
 """Below it one slow model call could hold up every other caller on a small machine."""
 
 
+def _count_cores() -> int:
+    return os.cpu_count() or 1
+
+
 def _count_threads() -> int:
-    return max(MIN_THREADS, os.cpu_count() or 1)
+    return max(MIN_THREADS, _count_cores())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +31,32 @@ class ServeSettings:
         stage: The stage that is followed.
         host: Address to bind; the loopback address unless told otherwise.
         port: Port to bind; 0 takes a free one.
+        workers: Processes that answer HTTP.
         poll_interval_s: Pause between two looks at the stage, give or take a tenth.
         max_body_bytes: A larger request body is refused with 413.
+        max_rows: A request with more rows is refused with 413; 0: no limit but the body's. Counted on the
+            compiled path only, since only there the rows are known before the work is done.
         timeout_s: A request that takes longer is answered with 504; None waits for ever.
-        threads: Predictions that run at the same time.
+        threads: Predictions of MLflow's own code that run at the same time.
         max_waiting: Predictions that may wait for a thread; one more is refused with 503.
         trust_author: Load a version that nobody vouched for, as MLflow does everywhere.
+        token_file: Callers must send the bearer token that stands in this file; None: everybody may ask.
+        memory_budget_bytes: A version that takes more to be loaded and to answer is refused; 0: no limit.
+        cache_limit_bytes: What is neither served nor staged is thrown out of the cache above this size.
     """
 
     model: str
     stage: str = PRODUCTION
     host: str = "127.0.0.1"
     port: int = 8080
-    poll_interval_s: float = 1.0
+    workers: int = field(default_factory=_count_cores)
+    poll_interval_s: float = 0.5
     max_body_bytes: int = 16 * MIB
+    max_rows: int = 0
     timeout_s: float | None = 60.0
     threads: int = field(default_factory=_count_threads)
     max_waiting: int = 128
     trust_author: bool = False
+    token_file: str | None = None
+    memory_budget_bytes: int = 0
+    cache_limit_bytes: int = 10 * GIB

@@ -9,10 +9,14 @@ from registry import GreenroomError
 from .errors import (
     BodyTooLargeError,
     BusyError,
+    ForwardedError,
+    LostProcessError,
     ModelRefusedError,
     NoModelError,
     NoRouteError,
+    NotAllowedError,
     TooLateError,
+    TooManyRowsError,
     UnsupportedMediaError,
     WrongMethodError,
 )
@@ -22,9 +26,12 @@ __all__ = ["STATUSES", "UNEXPECTED", "ErrorAnswer", "describe_error"]
 STATUSES: Final[Mapping[type[GreenroomError], tuple[int, str]]] = {
     BodyTooLargeError: (413, "BAD_REQUEST"),
     BusyError: (503, "TEMPORARILY_UNAVAILABLE"),
+    LostProcessError: (503, "TEMPORARILY_UNAVAILABLE"),
     NoModelError: (503, "TEMPORARILY_UNAVAILABLE"),
     NoRouteError: (404, "ENDPOINT_NOT_FOUND"),
+    NotAllowedError: (401, "UNAUTHENTICATED"),
     TooLateError: (504, "DEADLINE_EXCEEDED"),
+    TooManyRowsError: (413, "BAD_REQUEST"),
     UnsupportedMediaError: (415, "BAD_REQUEST"),
     WrongMethodError: (405, "BAD_REQUEST"),
 }
@@ -49,6 +56,8 @@ UNEXPECTED: Final = ErrorAnswer(
 
 def describe_error(error: GreenroomError) -> ErrorAnswer:
     """Looks an error up; one that is not in the table is a failure of the server's own."""
+    if isinstance(error, ForwardedError):
+        return ErrorAnswer(error.status, error.error_code, str(error), error.headers)
     if isinstance(error, ModelRefusedError):
         return ErrorAnswer(_find_mlflow_status(error.error_code), error.error_code, str(error))
     if type(error) not in STATUSES:
@@ -63,8 +72,10 @@ def _list_headers(error: GreenroomError) -> Mapping[str, str]:
             return {"allow": error.allowed}
         case BusyError():
             return {"retry-after": str(error.retry_after_s)}
-        case NoModelError():
+        case NoModelError() | LostProcessError():
             return {"retry-after": "1"}
+        case NotAllowedError():
+            return {"www-authenticate": "Bearer"}
         case BodyTooLargeError():
             return {"connection": "close"}  # the rest of the body is still on its way
         case _:

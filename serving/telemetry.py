@@ -1,92 +1,116 @@
-"""What Prometheus can see of a scoring server. Every series is named ``greenroom_…``."""
+"""What Prometheus can see of a scoring server. Every series is named ``greenroom_…``.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+Workers count requests, the supervisor adds up, counts swaps and refusals, and writes the text.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from .counting import BATCH_BUCKETS, LATENCY_BUCKETS_S, Histogram, add_up
 
 __all__ = ["NO_VERSION", "Telemetry"]
 
 NO_VERSION: Final = "none"
 """Label and header value while nothing is loaded."""
 
-LATENCY_BUCKETS_S: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-)  # fmt: skip
-
 
 class Telemetry:
-    """The series of one scoring server, in a registry of its own."""
+    """The series of one scoring server; the last words of workers that ended are kept."""
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._registry = CollectorRegistry()
-        labels = ["model", "version", "path"]
-        self._requests = Counter(
-            "greenroom_requests",
-            "Requests for a prediction, by the status they were answered with.",
-            [*labels, "status"],
-            registry=self._registry,
-        )
-        self._duration = Histogram(
-            "greenroom_request_duration_seconds",
-            "Time from a request's first byte to its answer.",
-            labels,
-            buckets=LATENCY_BUCKETS_S,
-            registry=self._registry,
-        )
-        self._in_flight = Gauge(
-            "greenroom_requests_in_flight",
-            "Requests for a prediction that are being answered.",
-            ["model"],
-            registry=self._registry,
-        ).labels(model)
-        self._swaps = Counter(
-            "greenroom_swaps",
-            "Times another version went on stage.",
-            labels,
-            registry=self._registry,
-        )
-        self._refusals = Counter(
-            "greenroom_refusals",
-            "Versions that were not put on stage, by the reason.",
-            ["model", "version", "reason"],
-            registry=self._registry,
-        )
-        self._degraded = Gauge(
-            "greenroom_degraded",
-            "1 while what is served may not be what history says.",
-            ["model"],
-            registry=self._registry,
-        ).labels(model)
-
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Counts a request as being answered."""
-        self._in_flight.inc()
-        try:
-            yield
-        finally:
-            self._in_flight.dec()
-
-    def count_request(self, version: str, path: str, status: int, duration_s: float) -> None:
-        """Counts an answered request."""
-        self._requests.labels(self._model, version, path, str(status)).inc()
-        self._duration.labels(self._model, version, path).observe(duration_s)
+        self._swaps: Counter[tuple[str, str]] = Counter()
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._restarts: Counter[str] = Counter()
+        self._workers: dict[str, Mapping[str, Any]] = {}
+        self._degraded = False
 
     def count_swap(self, version: str, path: str) -> None:
         """Counts a version that went on stage."""
-        self._swaps.labels(self._model, version, path).inc()
+        self._swaps[version, path] += 1
 
     def count_refusal(self, version: str, reason: str) -> None:
         """Counts a version that was refused."""
-        self._refusals.labels(self._model, version, reason).inc()
+        self._refusals[version, reason] += 1
+
+    def count_restart(self, process: str) -> None:
+        """Counts a process that ended unasked and was replaced: ``worker`` or ``native``."""
+        self._restarts[process] += 1
 
     def set_degraded(self, degraded: bool) -> None:
         """Says whether what is served may not be what history says."""
-        self._degraded.set(int(degraded))
+        self._degraded = degraded
+
+    def note(self, worker: str, counts: Mapping[str, Any]) -> None:
+        """Notes what a worker has counted so far; the name is never used for another one."""
+        self._workers[worker] = counts
+
+    def bury(self, worker: str) -> None:
+        """A worker has ended: its counts stay, nothing is in flight in it any more."""
+        if worker in self._workers:
+            self._workers[worker] = {**self._workers[worker], "in_flight": 0, "waiting": 0}
 
     def render(self) -> bytes:
-        """All series in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """All series in Prometheus' text format, version 0.0.4."""
+        return ("\n".join(self._write()) + "\n").encode()
+
+    def _write(self) -> Iterator[str]:
+        sums, model = add_up(self._workers.values()), {"model": self._model}
+        yield from _head("requests_total", "counter", "Requests for a prediction, by the status they got.")
+        for (version, path, status), count in sorted(sums.requests.items()):
+            labels = {**model, "path": path, "status": str(status), "version": version}
+            yield _line("requests_total", labels, count)
+        yield from _head("request_duration_seconds", "histogram", "From a request's head to its answer.")
+        for (version, path), durations in sorted(sums.durations.items()):
+            labels = {**model, "path": path, "version": version}
+            yield from _spread("request_duration_seconds", labels, LATENCY_BUCKETS_S, durations)
+        yield from _head("batch_requests", "histogram", "Requests that one call of a model answered.")
+        for (version,), sizes in sorted(sums.batches.items()):
+            yield from _spread("batch_requests", {**model, "version": version}, BATCH_BUCKETS, sizes)
+        yield from self._write_gauges(sums.in_flight, sums.waiting)
+        yield from self._write_events()
+
+    def _write_gauges(self, in_flight: int, waiting: int) -> Iterator[str]:
+        model = {"model": self._model}
+        yield from _head("requests_in_flight", "gauge", "Requests for a prediction that are being answered.")
+        yield _line("requests_in_flight", model, in_flight)
+        yield from _head("requests_waiting", "gauge", "Of them, those that the native process has.")
+        yield _line("requests_waiting", model, waiting)
+        yield from _head("degraded", "gauge", "1 while what is served may not be what history says.")
+        yield _line("degraded", model, int(self._degraded))
+
+    def _write_events(self) -> Iterator[str]:
+        model = {"model": self._model}
+        yield from _head("swaps_total", "counter", "Times another version went on stage.")
+        for (version, path), count in sorted(self._swaps.items()):
+            yield _line("swaps_total", {**model, "path": path, "version": version}, count)
+        yield from _head("refusals_total", "counter", "Versions that were not put on stage, by the reason.")
+        for (version, reason), count in sorted(self._refusals.items()):
+            yield _line("refusals_total", {**model, "reason": reason, "version": version}, count)
+        yield from _head("restarts_total", "counter", "Processes that ended unasked and were replaced.")
+        for process, count in sorted(self._restarts.items()):
+            yield _line("restarts_total", {**model, "process": process}, count)
+
+
+def _head(name: str, kind: str, words: str) -> Iterator[str]:
+    yield f"# HELP greenroom_{name} {words}"
+    yield f"# TYPE greenroom_{name} {kind}"
+
+
+def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+    pairs = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
+    return f"greenroom_{name}{{{pairs}}} {float(value)}"
+
+
+def _spread(name: str, labels: Mapping[str, str], bounds: Sequence[float], have: Histogram) -> Iterator[str]:
+    so_far = 0
+    for bound, count in zip([*map(float, bounds), None], have.buckets, strict=True):
+        so_far += count
+        yield _line(f"{name}_bucket", {**labels, "le": "+Inf" if bound is None else str(bound)}, so_far)
+    yield _line(f"{name}_count", labels, so_far)
+    yield _line(f"{name}_sum", labels, have.total)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

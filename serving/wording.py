@@ -10,10 +10,13 @@ general sentence remains.
 import json
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
-__all__ = ["REQUIRED_FORMAT", "explain_refusal", "locate_error"]
+from registry import ArtifactError, GreenroomError
+
+__all__ = ["REQUIRED_FORMAT", "explain_refusal", "locate_error", "word_load_failure"]
 
 REQUIRED_FORMAT: Final = (
     "The body must be a JSON dictionary with exactly one of the input fields "
@@ -50,6 +53,22 @@ def locate_error(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].name})" if frames else ""
     return f"{type(error).__name__}{place}"
+
+
+@contextmanager
+def word_load_failure() -> Iterator[None]:
+    """A model's own code runs inside, and may raise anything; outside there is one thing to learn.
+
+    Raises:
+        ArtifactError: It does not load.
+    """
+    try:
+        yield
+    except GreenroomError:
+        raise
+    except (Exception, SystemExit) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise ArtifactError(f"The model does not load: {type(error).__name__}: {first_line}") from error
 
 
 _Explain: TypeAlias = Callable[[Exception, re.Match[str], Sequence[str]], str]

@@ -7,19 +7,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from serving.app import ScoringApp
+from serving.app import OnStage, ScoringApp
+from serving.counting import Counts
 from serving.errors import ModelRefusedError
 from serving.holding import Target
 from serving.inference import Inference
-from serving.live import Following, Live, ServedModel
-from serving.scoring import JSON, Scored
+from serving.live import Following, PreparedModel, ServedModel, State
+from serving.scorer import JSON, Scored
 from serving.settings import ServeSettings
 from serving.telemetry import Telemetry
+from serving.tokens import Gate
 
 
 @dataclass
@@ -28,7 +31,6 @@ class Echo:
 
     name: str = "1"
     go: threading.Event = field(default_factory=threading.Event)
-    engine = "native"
 
     def score(self, body: bytes, content_type: str | None) -> Scored:
         if body == b"wait":
@@ -40,11 +42,25 @@ class Echo:
         return Scored(json.dumps([self.name, len(body), content_type]).encode(), JSON)
 
 
-def serve(scorer: Echo) -> ServedModel:
-    return ServedModel(
-        target=Target(scorer.name, seq=int(scorer.name), since="2026-01-01T00:00:00.000Z", run_id="r"),
+@dataclass
+class Asked:
+    """The echo as a worker asks it: with MLflow's limits, which the native process keeps."""
+
+    echo: Echo
+    inference: Inference
+
+    async def score(self, body: bytes, content_type: str | None, request_id: str = "") -> Scored:
+        del request_id
+        return await self.inference.score(self.echo, body, content_type)
+
+
+def describe(name: str) -> PreparedModel:
+    return PreparedModel(
+        target=Target(name, seq=int(name), since="2026-01-01T00:00:00.000Z", run_id="r"),
         manifest="aa",
-        scorer=scorer,
+        artifact="",
+        plan=None,
+        reason="because",
         warm=True,
         from_cache=False,
     )
@@ -66,7 +82,13 @@ class Running:
     """A real HTTP server around the application."""
 
     port: int
-    live: Live
+    stage: OnStage
+    inference: Inference
+
+    def show(self, echo: Echo) -> None:
+        model = describe(echo.name)
+        self.stage.state = State(model=model)
+        self.stage.served = ServedModel(model, Asked(echo, self.inference))
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -81,13 +103,25 @@ class Running:
 
 
 @contextmanager
-def running(live: Live, **limits: Any) -> Iterator[Running]:
+def running(**limits: Any) -> Iterator[Running]:
     settings = ServeSettings(model="m", **limits)
+    stage, counts = OnStage(), Counts()
+
+    async def collect() -> bytes:
+        telemetry = Telemetry("m")
+        telemetry.note("worker", counts.dump(0))
+        return telemetry.render()
+
     inference = Inference(
         threads=settings.threads, max_waiting=settings.max_waiting, timeout_s=settings.timeout_s
     )
     app = ScoringApp(
-        settings, live=live, inference=inference, telemetry=Telemetry("m"), mlflow_version="3.17.2"
+        settings,
+        stage=stage,
+        counts=counts,
+        collect=collect,
+        gate=Gate(settings.token_file),
+        mlflow_version="3.17.2",
     )
     config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
@@ -95,7 +129,7 @@ def running(live: Live, **limits: Any) -> Iterator[Running]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield Running(listener.getsockname()[1], live)
+            yield Running(listener.getsockname()[1], stage, inference)
         finally:
             server.should_exit = True
             thread.join(10)
@@ -109,9 +143,8 @@ def echo() -> Echo:
 
 @pytest.fixture
 def server(echo: Echo) -> Iterator[Running]:
-    live = Live()
-    live.publish(serve(echo))
-    with running(live, max_body_bytes=1000, timeout_s=0.5, threads=1, max_waiting=1) as server:
+    with running(max_body_bytes=1000, timeout_s=0.5, threads=1, max_waiting=1) as server:
+        server.show(echo)
         yield server
         echo.go.set()
 
@@ -158,7 +191,7 @@ def test_an_unexpected_failure_tells_the_caller_nothing(
     reply = server.ask("POST", "/invocations", b"break", {"x-request-id": "call-7"})
     assert (reply.status, reply.document["error_code"]) == (500, "INTERNAL_ERROR")
     assert b"secret" not in reply.body
-    assert "call-7" in caplog.text
+    assert getattr(caplog.records[-1], "request_id", None) == "call-7"
     assert "RuntimeError at" in caplog.text
     assert "secret" not in caplog.text
 
@@ -257,7 +290,7 @@ def test_a_request_finishes_on_the_version_it_began_with(server: Running, echo: 
     thread = threading.Thread(target=lambda: replies.append(server.ask("POST", "/invocations", b"wait")))
     thread.start()
     time.sleep(0.1)
-    server.live.publish(serve(Echo("2")))
+    server.show(Echo("2"))
     assert server.ask("GET", "/ping").headers["x-model-version"] == "2"
     echo.go.set()
     thread.join()
@@ -265,7 +298,7 @@ def test_a_request_finishes_on_the_version_it_began_with(server: Running, echo: 
 
 
 def test_without_a_version_nothing_is_predicted_and_everything_says_so() -> None:
-    with running(Live()) as server:
+    with running() as server:
         replies = {
             path: server.ask("GET", path) for path in ("/ping", "/ready", "/version", "/info", "/metrics")
         }
@@ -283,7 +316,8 @@ def test_without_a_version_nothing_is_predicted_and_everything_says_so() -> None
 
 
 def test_info_says_what_is_served_and_how_it_is_doing(server: Running) -> None:
-    server.live.following = Following(problems=("MLflow is away",), refused="2", looked=True)
+    following = Following(problems=("MLflow is away",), refused="2", looked=True)
+    server.stage.state = State(model=describe("1"), following=following)
     assert server.ask("GET", "/info").document == {
         "schema": "greenroom/serving/1",
         "model": "m",
@@ -296,10 +330,12 @@ def test_info_says_what_is_served_and_how_it_is_doing(server: Running) -> None:
         "managed": True,
         "manifest": "aa",
         "engine": "native",
-        "engine_reason": "every version is answered by MLflow's own scoring code",
+        "engine_reason": "because",
         "warm": True,
         "from_cache": False,
         "previous": None,
+        "staged": None,
+        "preparing": None,
         "degraded": True,
         "problems": ["MLflow is away"],
         "refused": "2",
@@ -316,3 +352,37 @@ def test_telemetry_counts_answers_by_version_path_and_status(server: Running) ->
     assert f'greenroom_request_duration_seconds_count{{{labels},version="1"}} 3.0' in text
     assert 'greenroom_requests_in_flight{model="m"} 0.0' in text
     assert 'greenroom_degraded{model="m"} 0.0' in text
+
+
+def test_with_a_token_file_only_probes_are_answered_without_the_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("open sesame\n")
+    with running(token_file=str(tmp_path / "token")) as server:
+        server.show(Echo())
+        for path in ("/info", "/metrics"):
+            assert server.ask("GET", path).status == 401
+        refused = server.ask("POST", "/invocations", b"1", {"authorization": "Bearer open"})
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert refused.document["error_code"] == "UNAUTHENTICATED"
+        assert [server.ask("GET", path).status for path in ("/ping", "/health", "/ready")] == [200] * 3
+        assert server.ask("POST", "/invocations", b"1", {"authorization": "Bearer open sesame"}).status == 200
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_order(server: Running) -> None:
+    one = b"POST /invocations HTTP/1.1\r\nhost: x\r\nx-request-id: %d\r\ncontent-length: %d\r\n\r\n%s"
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(b"".join(one % (size, size, b"x" * size) for size in range(1, 6)))
+        answer = b""
+        while answer.count(b"HTTP/1.1 200 ") < 5 or not answer.endswith(b"]"):
+            answer += connection.recv(65536)
+    assert re.findall(rb"x-request-id: (\d)", answer) == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_a_client_that_stops_sending_still_gets_its_answer(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx"
+        )
+        answer = b""
+        while piece := connection.recv(4096):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -1,19 +1,14 @@
+import json
+
 from serving.following import Load, Refusal, Show, Stay, decide
 from serving.holding import Target
-from serving.live import Live, ServedModel
-from serving.scoring import JSON, Scored
+from serving.live import Following, PreparedModel, State, dump, parse_state
 
 
-class Answering:
-    engine = "native"
-
-    def score(self, body: bytes, content_type: str | None) -> Scored:
-        del content_type
-        return Scored(body, JSON)
-
-
-def serve(target: Target, manifest: str = "aa") -> ServedModel:
-    return ServedModel(target=target, manifest=manifest, scorer=Answering(), warm=True, from_cache=False)
+def serve(target: Target, manifest: str = "aa") -> PreparedModel:
+    return PreparedModel(
+        target=target, manifest=manifest, artifact="", plan=None, reason="", warm=True, from_cache=False
+    )
 
 
 ONE = Target("1", seq=1, manifest="aa", created_ms=10)
@@ -38,18 +33,19 @@ def test_a_promotion_is_loaded() -> None:
 
 def test_a_rollback_shows_what_is_still_loaded() -> None:
     back = Target("1", seq=3, manifest="aa", created_ms=10)
-    first = serve(ONE)
-    assert decide(back, [serve(TWO, "bb"), first], None, 0.0) == Show(
-        ServedModel(target=back, manifest="aa", scorer=first.scorer, warm=True, from_cache=False)
-    )
+    assert decide(back, [serve(TWO, "bb"), serve(ONE)], None, 0.0) == Show(serve(back))
+
+
+def test_a_promotion_shows_what_was_loaded_while_it_was_staged() -> None:
+    promoted = Target("2", seq=3, manifest="bb", created_ms=20)
+    loaded = [serve(ONE), serve(TWO, "bb")]
+    assert decide(promoted, loaded, None, 0.0) == Show(serve(promoted, "bb"))
 
 
 def test_a_newer_entry_for_the_same_version_loads_nothing() -> None:
     again = Target("1", seq=5, manifest="aa", created_ms=10)
     served = serve(ONE)
-    step = decide(again, [served], None, 0.0)
-    assert isinstance(step, Show)
-    assert (step.model.target, step.model.scorer) == (again, served.scorer)
+    assert decide(again, [served], None, 0.0) == Show(serve(again))
 
 
 def test_a_version_of_the_same_number_with_other_files_is_another_version() -> None:
@@ -85,21 +81,23 @@ def test_going_back_to_the_served_version_needs_nothing() -> None:
 
 
 def test_the_version_before_stays_loaded() -> None:
-    live = Live()
     first, second = serve(ONE), serve(TWO, "bb")
-    live.publish(first)
-    assert (live.model, live.previous) == (first, None)
-    live.publish(second)
-    assert (live.model, live.previous) == (second, first)
-    live.publish(first)
-    assert (live.model, live.previous) == (first, second)
+    state = State().put_on_stage(first)
+    assert (state.model, state.previous) == (first, None)
+    state = state.put_on_stage(second)
+    assert (state.model, state.previous) == (second, first)
+    state = state.put_on_stage(first)
+    assert (state.model, state.previous) == (first, second)
 
 
 def test_a_newer_entry_for_the_served_version_forgets_no_other() -> None:
-    live = Live()
     first, second = serve(ONE), serve(TWO, "bb")
-    live.publish(first)
-    live.publish(second)
-    same = ServedModel(target=TWO, manifest="bb", scorer=second.scorer, warm=True, from_cache=False)
-    live.publish(same)
-    assert (live.model, live.previous) == (same, first)
+    state = State().put_on_stage(first).put_on_stage(second)
+    same = serve(Target("2", seq=9, manifest="bb", created_ms=20), "bb")
+    assert state.put_on_stage(same) == State(model=same, previous=first)
+
+
+def test_a_state_reaches_another_process_as_it_was() -> None:
+    following = Following(problems=("away",), refused="3", preparing="4", looked=True, empty=False)
+    state = State(model=serve(TWO, "bb"), previous=serve(ONE), following=following)
+    assert parse_state(json.loads(json.dumps(dump(state)))) == state

@@ -6,13 +6,11 @@ import pytest
 
 from serving.errors import BusyError, TooLateError
 from serving.inference import Inference
-from serving.scoring import JSON, Scored
+from serving.scorer import JSON, Scored
 
 
 class Patient:
     """A scorer that answers when it is allowed to."""
-
-    engine = "native"
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -80,8 +78,6 @@ def test_closing_tells_whether_something_still_runs() -> None:
 
 def test_a_models_own_timeout_is_not_taken_for_ours() -> None:
     class Impatient:
-        engine = "native"
-
         def score(self, body: bytes, content_type: str | None) -> Scored:
             del body, content_type
             raise TimeoutError("the feature store")
@@ -92,8 +88,6 @@ def test_a_models_own_timeout_is_not_taken_for_ours() -> None:
 
 def test_predictions_run_side_by_side() -> None:
     class Slow:
-        engine = "native"
-
         def score(self, body: bytes, content_type: str | None) -> Scored:
             del content_type
             time.sleep(0.2)

@@ -16,7 +16,8 @@ from sklearn.linear_model import LinearRegression
 
 from registry import ArtifactError
 from serving.errors import ModelRefusedError, UnsupportedMediaError
-from serving.scoring import JSON, NativeScorer, normalize_content_type, to_strict_json
+from serving.scorer import JSON
+from serving.scoring import NativeScorer, normalize_content_type, to_strict_json
 
 TABLE = pd.DataFrame({"x": [0.0, 1.0, 2.0]})
 
