@@ -15,7 +15,8 @@ from .errors import NotCompilableError
 
 __all__ = ["Opened", "open_artifact"]
 
-_TABLE_TYPES: Final = frozenset({"double", "long", "integer", "boolean", "string"})
+_TABLE_TYPES: Final = frozenset({"double", "float", "long", "integer", "boolean", "string"})
+_TENSORS: Final = {"float64": "double", "float32": "float", "int64": "long"}
 _LAYER_TYPES: Final = _TABLE_TYPES | {"datetime"}
 _LAYER_KEYS: Final = frozenset(
     {
@@ -119,13 +120,13 @@ def _read_tensor(schema: Any) -> dict[str, Any]:
     if schema.has_input_names() or len(schema.inputs) != 1:
         raise NotCompilableError("Its signature has named tensors.")
     shape, kind = tuple(schema.inputs[0].shape), schema.inputs[0].type.name
-    if len(shape) != 2 or shape[0] != -1 or shape[1] < 1 or kind not in {"float64", "int64"}:  # noqa: PLR2004
+    if len(shape) != 2 or shape[0] != -1 or shape[1] < 1 or kind not in _TENSORS:  # noqa: PLR2004
         raise NotCompilableError(f"Its signature is a tensor of type {kind} and shape {shape}.")
     width = int(shape[1])
     return {
         "kind": "matrix",
         "width": width,
-        "type": "double" if kind == "float64" else "long",
+        "type": _TENSORS[kind],
         "frames": width > 1 and kind == "float64",
     }
 

@@ -40,7 +40,7 @@ class Assembly:
         names, first = _list_features(opened)
         estimator = opened.pipeline
         made: list[Feature] = first
-        given = Given(names, set())
+        given = Given(names, set(), with_none=opened.layers is None)
         while type(estimator).__name__ == "Pipeline":
             for _, step in estimator.steps[:-1]:
                 made = compile_transformer(step, made, given)
@@ -52,10 +52,20 @@ class Assembly:
         if len(self.features) != estimator.n_features_in_:
             raise NotCompilableError("The estimator takes another number of features than it gets.")
         self._refusing = given.refusing
+        self._refuse_single()
         self._arrays: dict[str, NDArray[Any]] = dict(self.model.arrays)
         self._slots: dict[tuple[str, Source], int] = {}
         self._columns = {name: place for place, name in enumerate(self._raw_names())}
         self._codes: dict[Source, dict[str, Any]] = {}
+
+    def _refuse_single(self) -> None:
+        """scikit-learn scales numbers of 32 bits in 32 bits, step by step; plans compute in 64."""
+        given = self._opened.input
+        columns = given["columns"] if given["kind"] == "table" else [{"name": None, "type": given["type"]}]
+        single = {column["name"] for column in columns if column["type"] == "float"}
+        for feature in self.features:
+            if single & {None, feature.source[1]} and not (isinstance(feature, Number) and not feature.steps):
+                raise NotCompilableError("Numbers of 32 bits are scaled or encoded.")
 
     def _raw_names(self) -> list[Any]:
         given = self._opened.input
@@ -86,14 +96,8 @@ class Assembly:
         refusing = {feature.source[1] for feature in self.features if not self.takes_missing(feature)}
         refusing |= {source[1] for source in self._refusing}
         if given["kind"] == "table":
-            is_plain = self._opened.layers is None
             given["columns"] = [
-                {
-                    **column,
-                    "missing": column["name"] not in refusing
-                    and not (is_plain and column["type"] == "string"),
-                }
-                for column in given["columns"]
+                {**column, "missing": column["name"] not in refusing} for column in given["columns"]
             ]
         else:
             given["missing"] = not refusing

@@ -25,10 +25,12 @@ class Given:
     Attributes:
         names: Their names, where they come as a table.
         refusing: Grows: what must not be missing, because a transformer on the way refuses that.
+        with_none: Whether a missing text may come as None (a column of nothing else) instead of NaN.
     """
 
     names: Sequence[str] | None
     refusing: set[Source]
+    with_none: bool = False
 
 
 UNKNOWN_TEXT: Final = "\u2047 no such category \u2047"
@@ -203,7 +205,6 @@ def _compile_robust(scaler: Any, features: Sequence[Feature], given: Given) -> l
 
 
 def _compile_encoder(encoder: Any, features: Sequence[Feature], given: Given) -> list[Feature]:
-    del given
     widths = _count_outputs(encoder)
     made: list[Feature] = []
     start = 0
@@ -211,7 +212,7 @@ def _compile_encoder(encoder: Any, features: Sequence[Feature], given: Given) ->
         if isinstance(feature, Encoded) or (isinstance(feature, Number) and feature.steps):
             raise NotCompilableError("An encoder gets numbers that were computed.")
         outputs = slice(start, start + widths[place])
-        made.extend(_read_encoder(encoder, features, place, outputs))
+        made.extend(_read_encoder(encoder, features, place, outputs, given))
         start = outputs.stop
     return made
 
@@ -225,7 +226,9 @@ def _count_outputs(encoder: Any) -> list[int]:
     return [1] * len(encoder.categories_)
 
 
-def _read_encoder(encoder: Any, features: Sequence[Feature], place: int, outputs: slice) -> list[Encoded]:
+def _read_encoder(
+    encoder: Any, features: Sequence[Feature], place: int, outputs: slice, given: Given
+) -> list[Encoded]:
     """Asks the encoder for all categories of one column, the other columns standing still."""
     feature = features[place]
     assert not isinstance(feature, Encoded)
@@ -233,13 +236,9 @@ def _read_encoder(encoder: Any, features: Sequence[Feature], place: int, outputs
     known = _ask(encoder, features, place, keys)
     if known is None:
         raise NotCompilableError("An encoder refuses its own categories.")
-    missing = _ask(encoder, features, place, [np.nan])
-    if isinstance(feature, Text):
-        unknown = _ask(encoder, features, place, [UNKNOWN_TEXT])
-        if feature.fill is not None:
-            missing = _ask(encoder, features, place, [feature.fill])
-    else:
-        unknown = _ask(encoder, features, place, [max([0.0, *map(float, keys)]) + 12345.5])
+    missing = _ask_missing(encoder, features, place, given)
+    strange = UNKNOWN_TEXT if isinstance(feature, Text) else max([0.0, *map(float, keys)]) + 12345.5
+    unknown = _ask(encoder, features, place, [strange])
     return [
         Encoded(
             feature.source,
@@ -249,6 +248,18 @@ def _read_encoder(encoder: Any, features: Sequence[Feature], place: int, outputs
         )
         for output in range(outputs.start, outputs.stop)
     ]
+
+
+def _ask_missing(encoder: Any, features: Sequence[Feature], place: int, given: Given) -> Any:
+    """The encoder's row for a missing value; None if it refuses it, or takes NaN and None differently."""
+    feature = features[place]
+    if isinstance(feature, Text) and feature.fill is not None:  # an imputer fills NaN, but not None
+        return None if given.with_none else _ask(encoder, features, place, [feature.fill])
+    made = _ask(encoder, features, place, [np.nan])
+    if made is None or not (isinstance(feature, Text) and given.with_none):
+        return made
+    other = _ask(encoder, features, place, [None])
+    return made if other is not None and np.array_equal(made, other, equal_nan=True) else None
 
 
 def _ask(encoder: Any, features: Sequence[Feature], place: int, values: Sequence[Any]) -> Any:

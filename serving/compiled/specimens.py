@@ -74,7 +74,7 @@ def _to_json(value: Any, kind: str) -> Any:
         return str(value)
     if kind == "boolean":
         return bool(value)
-    return float(value) if kind == "double" else int(value)
+    return float(value) if kind in {"double", "float"} else int(value)
 
 
 class _Pools:
@@ -112,7 +112,7 @@ class _Pools:
         spread = float(np.std(numbers)) if numbers else 1.0
         middle = float(np.mean(numbers)) if numbers else 0.0
         numbers += self._rng.normal(middle, spread or 1.0, 40).tolist()
-        if kind == "double":
+        if kind in {"double", "float"}:
             return [*map(float, numbers), *_EXTREMES, None]
         return [*(int(number) for number in numbers), 0, 1, -1, 2**31 - 1]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["ABSENT", "Column", "Doubt", "Kind", "Value", "make_column_reader", "make_reader"]
 
 Kind = str
-"""``double``, ``long``, ``integer``, ``boolean``, ``string`` or ``datetime``: MLflow's names."""
+"""``double``, ``float``, ``long``, ``integer``, ``boolean``, ``string`` or ``datetime``: MLflow's names."""
 Value = float | str | dt.datetime | None
 """A number (missing: NaN), or text or a moment without zone (missing: None)."""
 Column = NDArray[np.float64] | list[Any]
@@ -53,6 +53,8 @@ def make_reader(kind: Kind, *, missing: bool, limit: float) -> Callable[[Any], V
     """
     if kind == "double":
         return _make_number_reader(missing=missing, limit=limit)
+    if kind == "float":
+        return _make_single_reader(_make_number_reader(missing=missing, limit=limit))
     if kind in _INTEGER_LIMITS:
         return _make_integer_reader(_INTEGER_LIMITS[kind], missing=missing)
     if kind == "boolean":
@@ -67,12 +69,13 @@ def make_column_reader(kind: Kind, *, missing: bool, limit: float) -> Callable[[
         return _make_text_column_reader(missing=missing)
     if kind == "datetime":
         return _make_moment_column_reader(read)
-    if kind != "double":
+    if kind not in {"double", "float"}:
         return lambda values: np.array([read(value) for value in _uniform(values)], dtype=np.float64)
 
     def read_numbers(values: Sequence[Any]) -> Column:
         if set(map(type, values)) == {float} and -limit <= min(values) and max(values) <= limit:
-            return np.array(values, dtype=np.float64)
+            numbers = np.array(values, dtype=np.float64)
+            return numbers.astype(np.float32).astype(np.float64) if kind == "float" else numbers
         return np.array([read(value) for value in values], dtype=np.float64)
 
     return read_numbers
@@ -96,6 +99,16 @@ def _make_number_reader(*, missing: bool, limit: float) -> Callable[[Any], Value
         if missing and (value is None or value is ABSENT):
             return _NAN
         raise Doubt
+
+    return read
+
+
+def _make_single_reader(read_double: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    """Numbers of 32 bits; what is computed with them has 64, as beside coefficients of 64 bits."""
+
+    def read(value: Any) -> Value:
+        number: Any = read_double(value)
+        return float(np.float32(number))
 
     return read
 

@@ -171,6 +171,21 @@ MODELS: dict[str, tuple[Any, pd.DataFrame, Any]] = {
         NUMBERS,
         TRUTH,
     ),
+    "32 bits": (HistGradientBoostingClassifier(max_iter=9), HOLES.astype("float32"), BINARY),
+    "32 bits, forest": (RandomForestClassifier(9), NUMBERS.astype("float32"), BINARY),
+    "missing texts": (
+        make_pipeline(columns(OneHotEncoder(handle_unknown="ignore")), LogisticRegression()),
+        MIXED.assign(color=MIXED["color"].mask(RNG.random(ROWS) < 0.2)),
+        BINARY,
+    ),
+    "missing texts, imputed": (
+        make_pipeline(
+            columns(make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())),
+            LogisticRegression(),
+        ),
+        MIXED.assign(color=MIXED["color"].mask(RNG.random(ROWS) < 0.2)),
+        BINARY,
+    ),
     "imputed": (make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()), HOLES, BINARY),
 }
 
@@ -221,7 +236,13 @@ REFUSED: dict[str, tuple[Any, pd.DataFrame, Any, str]] = {
         np.stack([TRUTH, TRUTH], axis=1),
         "several things at once",
     ),
-    "32 bits": (LinearRegression(), NUMBERS.astype("float32"), TRUTH, "'x0' is of type float"),
+    "32 bits": (LinearRegression(), NUMBERS.astype("float32"), TRUTH, "not finite numbers of 64 bits"),
+    "32 bits, scaled": (
+        make_pipeline(StandardScaler(), RandomForestRegressor(3)),
+        NUMBERS.astype("float32"),
+        TRUTH,
+        "32 bits are scaled",
+    ),
 }
 
 

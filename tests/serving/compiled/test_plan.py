@@ -70,6 +70,10 @@ READ: dict[str, Any] = {
     "instances": {"instances": [ROW, ROW]},
     "instances as columns": {"instances": {"a": [1.0], "b": ["x"], "n": [1], "t": [True]}},
 }
+READ |= {
+    "null for text, which is as good as unknown": {"dataframe_records": [{**ROW, "b": None}]},
+    "null for some texts": {"dataframe_records": [ROW, {**ROW, "b": None}]},
+}
 LEFT: dict[str, Any] = {
     "no rows": {"dataframe_split": {"columns": ["a", "b", "n", "t"], "data": []}},
     "ragged": {"dataframe_split": {**SPLIT, "data": [[1.0, "x", 1, True], [1.0]]}},
@@ -87,7 +91,6 @@ LEFT: dict[str, Any] = {
     "a missing column": {"dataframe_records": [{"a": 1.0, "b": "x", "n": 1}]},
     "missing in one record": {"dataframe_records": [ROW, {"a": 1.0, "b": "x", "n": 1}]},
     "null for a number": {"dataframe_records": [{**ROW, "a": None}]},
-    "null for text": {"dataframe_records": [{**ROW, "b": None}]},
     "null for a truth value": {"dataframe_records": [{**ROW, "t": None}]},
     "text for a number": {"dataframe_records": [{**ROW, "a": "1"}]},
     "true for a number": {"dataframe_records": [{**ROW, "a": True}]},
