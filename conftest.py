@@ -8,6 +8,7 @@ for part in ("model", "run", "artifact"):
 pytest_plugins = [
     "tests.fixtures.isolation",
     "tests.fixtures.mlflow_stores",
+    "tests.fixtures.order",
     "tests.fixtures.postgres",
     "tests.fixtures.reverse_proxy",
     "tests.fixtures.s3",

@@ -45,14 +45,17 @@ PR_SET_PDEATHSIG: Final = 1
 """Of ``prctl``, from ``linux/prctl.h``."""
 
 PRELOADED: Final = (
+    "skops.io",
     "mlflow.pyfunc",
     "mlflow.sklearn",
     "pandas",
     "pyarrow.parquet",
-    "skops.io",
     "sklearn.pipeline",
 )
-"""What nearly every model needs; one that needs more imports it itself."""
+"""What nearly every model needs; one that needs more imports it itself.
+
+skops looks for NumPy's functions in all modules there are: first, while there are few, it takes 0.5 s less.
+"""
 
 LOST: Final = -signal.SIGKILL
 """Exit code of a model whose nursery is gone: something killed it."""
