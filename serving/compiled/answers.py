@@ -1,5 +1,6 @@
 """From raw scores to what MLflow's server writes: labels, numbers, probabilities, records."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -29,7 +30,27 @@ def make_answer(head: Mapping[str, Any], output: Mapping[str, Any]) -> Answer:
     weigh = _PROBABILITIES[head["probability"]] if head["probability"] else None
     if output["kind"] == "vector" and weigh is not None:
         return lambda scores: weigh(scores).tolist()
-    return _make_record(label, weigh, output["answer"], output["names"])
+    record = _make_record(label, weigh, output["answer"], output["names"])
+    if head["probability"] in _SINGLES and output["names"]:
+        return _make_single(head, output, record)
+    return record
+
+
+def _make_single(head: Mapping[str, Any], output: Mapping[str, Any], many: Answer) -> Answer:
+    """One row with one score needs no arrays."""
+    first, second = output["names"]
+    name, (no, yes) = output["answer"], head["labels"]
+    decide, weigh = _SINGLE_DECISIONS[head["decide"]], _SINGLES[head["probability"]]
+
+    def record(scores: Numbers) -> list[Any]:
+        if scores.size != 1:
+            return many(scores)
+        score = scores.item()
+        share = weigh(score)
+        answer = {name: yes if decide(score) else no} if name else {}
+        return [{**answer, first: 1.0 - share, second: share}]
+
+    return record
 
 
 def _make_record(
@@ -98,4 +119,23 @@ _DECISIONS: Final[Mapping[str, Callable[[Numbers], NDArray[Any]]]] = {
 _LINKS: Final[Mapping[str, Callable[[Numbers], Numbers]]] = {
     "identity": lambda scores: scores,
     "exp": np.exp,
+}
+
+
+def _sigmoid_of_one(score: float) -> float:
+    if score >= 0:
+        return 1.0 / (1.0 + math.exp(-score))
+    small = math.exp(score)
+    return small / (1.0 + small)
+
+
+_SINGLES: Final[Mapping[str, Callable[[float], float]]] = {
+    "second": lambda score: score,
+    "sigmoid": _sigmoid_of_one,
+    "sigmoid_double": lambda score: _sigmoid_of_one(2.0 * score),
+}
+_SINGLE_DECISIONS: Final[Mapping[str, Callable[[float], bool]]] = {
+    "above_zero": lambda score: score > 0,
+    "from_zero": lambda score: score >= 0,
+    "above_half": lambda score: score > 0.5,  # noqa: PLR2004 - scikit-learn's
 }

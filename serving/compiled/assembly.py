@@ -201,7 +201,8 @@ class Assembly:
             lookup = self._opened.layers["lookups"][number]
             compiled = compile_lookup(lookup, self._opened.tables[number], slots, self._columns)
             self._arrays[f"lookup_{number}"] = compiled.rows
-            makers.append({**compiled.maker, "rows": f"lookup_{number}"})
+            self._arrays[f"places_{number}"] = compiled.places
+            makers.append({**compiled.maker, "rows": f"lookup_{number}", "places": f"places_{number}"})
         return makers
 
     def _make_lookup_slot(self, kind: str, source: Source, slot: int) -> LookupSlot:

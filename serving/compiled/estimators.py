@@ -58,14 +58,16 @@ def _make_network(estimator: Mapping[str, Any], arrays: Mapping[str, NDArray[Any
 
 def _make_leaves(run: Score, leaves: Numbers, trees: int) -> Score:
     """A forest of classifiers: ONNX finds each tree's leaf, the leaves' probabilities are added in order."""
+    add = np.add.reduce
     step = max(1, MAX_CELLS // (trees * leaves.shape[1]))
 
     def score(features: Numbers) -> Numbers:
         places = run(features.astype(np.float32)).astype(np.intp)
         if len(places) <= step:
-            total: Numbers = leaves[places].sum(axis=1)
-            return total / trees
-        pieces = [leaves[places[at : at + step]].sum(axis=1) for at in range(0, len(places), step)]
+            return add(leaves.take(places, axis=0), axis=1) / trees  # type: ignore[no-any-return]
+        pieces = [
+            add(leaves.take(places[at : at + step], axis=0), axis=1) for at in range(0, len(places), step)
+        ]
         return np.concatenate(pieces) / trees
 
     return score

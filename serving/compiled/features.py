@@ -5,6 +5,7 @@ A *slot* is one number per row on the way: a number as it was sent, a category's
 """
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ PARTS: Final[Mapping[str, Callable[[dt.datetime], float]]] = {
     "minute_of_day": lambda moment: moment.hour * 60 + moment.minute,
 }
 _NAN: Final = float("nan")
+MAX_GAPS: Final = 8
+"""Places per key that a lookup may waste to be found by number alone, at 4 bytes each."""
 
 
 def floor_moment(moment: dt.datetime, floor: str | None) -> int:
@@ -121,41 +124,60 @@ class PartMaker(Maker):
 
 
 class LookupMaker(Maker):
-    """Slots from the row of a second table that has the same keys."""
+    """Slots from the row of a second table that has the same keys.
+
+    Every key value has a number; the numbers of a row's keys together make one, which says the row.
+    """
 
     def __init__(self, maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._columns: list[int] = maker["columns"]
-        self._floors: list[tuple[bool, str | None]] = [(key["moment"], key["floor"]) for key in maker["keys"]]
+        keys = maker["keys"]
+        self._columns: list[int] = [key["column"] for key in keys]
+        self._floors: list[tuple[bool, str | None]] = [(key["moment"], key["floor"]) for key in keys]
+        self._numbers = [{value: at for at, value in enumerate(key["values"])} for key in keys]
         self._slots: list[int] = maker["slots"]
-        rows = arrays[maker["rows"]]
-        self._none: int | None = maker["nothing"]
-        self._rows: list[list[float]] = rows.tolist()
-        self._table = rows
-        known = zip(*maker["index"], strict=True)
-        self._index: dict[tuple[Any, ...], int | None] = {key: place for place, key in enumerate(known)}
-        for place in maker["doubtful"]:
-            self._index[tuple(keys[place] for keys in maker["index"])] = None
+        self._rows = arrays[maker["rows"]]
+        self._nothing: int = maker["nothing"]
+        places = arrays[maker["places"]]
+        size = math.prod(len(numbers) for numbers in self._numbers)
+        self._find: Callable[[int], int]
+        if size <= MAX_GAPS * len(places):
+            dense = np.full(size, self._nothing, dtype=np.int32)
+            dense[places[:, 0]] = places[:, 1]
+            self._find = dense.item
+        else:
+            known = dict(places.tolist())
+            nothing = self._nothing
+            self._find = lambda key: known.get(key, nothing)
 
-    def _key(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        key = []
-        for value, (is_moment, floor) in zip(values, self._floors, strict=True):
-            key.append(floor_moment(value, floor) if is_moment and value is not None else value)
-        return tuple(key)
+    def _locate(self, values: Sequence[Any]) -> int:
+        """The row's place in the table, or what stands for none.
+
+        Raises:
+            Doubt: The model would not answer.
+        """
+        key = 0
+        place = self._nothing
+        for value, (is_moment, floor), numbers in zip(values, self._floors, self._numbers, strict=True):
+            if is_moment and value is not None:
+                value = floor_moment(value, floor)  # noqa: PLW2901 - the same key, as it is compared
+            number = numbers.get(value)
+            if number is None:
+                break
+            key = key * len(numbers) + number
+        else:
+            place = self._find(key)
+        if place < 0:
+            raise Doubt
+        return place
 
     def fill(self, values: Sequence[Value], row: list[float]) -> None:
-        place = self._index.get(self._key([values[column] for column in self._columns]), self._none)
-        if place is None:
-            raise Doubt
-        for slot, value in zip(self._slots, self._rows[place], strict=True):
+        found = self._rows[self._locate([values[column] for column in self._columns])].tolist()
+        for slot, value in zip(self._slots, found, strict=True):
             row[slot] = value
 
     def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
-        find, none = self._index.get, self._none
         keys = zip(*(columns[column] for column in self._columns), strict=True)
-        places = [place for key in keys if (place := find(self._key(key), none)) is not None]
-        if len(places) != len(slots):
-            raise Doubt
-        slots[:, self._slots] = self._table[places]
+        slots[:, self._slots] = self._rows[[self._locate(key) for key in keys]]
 
 
 def make_maker(maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Maker:

@@ -1,16 +1,23 @@
 """A lookup's table as a dictionary from keys to finished slots."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .errors import NotCompilableError
 from .features import floor_moment
 
 __all__ = ["CompiledLookup", "LookupSlot", "compile_lookup"]
+
+
+DOUBT: Final = -1
+MAX_KEYS: Final = 2**62
+"""Combinations of keys that a 64-bit integer can number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +41,17 @@ class LookupSlot:
 
 @dataclass(frozen=True, slots=True)
 class CompiledLookup:
-    """A lookup as parts of a plan: the maker, and the slots' values, one row per key and one for none."""
+    """A lookup as parts of a plan.
+
+    Attributes:
+        maker: Its entry in the document.
+        rows: The slots' values, one row per key and one for none.
+        places: Number of the keys together, and place of the row; :data:`DOUBT` where the model refuses it.
+    """
 
     maker: dict[str, Any]
-    rows: Any
+    rows: NDArray[np.float64]
+    places: NDArray[np.int64]
 
 
 def compile_lookup(
@@ -54,11 +68,14 @@ def compile_lookup(
     Raises:
         NotCompilableError: Keys are not unique.
     """
-    index = [_read_key(table[key["right"]], key) for key in lookup["keys"]]
-    if len(set(zip(*index, strict=True))) != len(table):
+    keys = [_read_key(table[key["right"]], key) for key in lookup["keys"]]
+    values = [list(dict.fromkeys(key)) for key in keys]
+    combined = _combine(keys, values)
+    if len(set(combined)) != len(table):
         raise NotCompilableError("A lookup has a key twice.")
     filled = [_read_values(table[slot.name], slot) for slot in slots]
-    doubtful = {place for column in filled for place, value in enumerate(column) if value is None}
+    doubtful = [None in row for row in zip(*filled, strict=True)]
+    places = [DOUBT if is_doubtful else place for place, is_doubtful in enumerate(doubtful)]
     nothing = [slot.missing for slot in slots]
     rows = [
         *([0.0 if value is None else value for value in row] for row in zip(*filled, strict=True)),
@@ -66,14 +83,38 @@ def compile_lookup(
     ]
     maker = {
         "make": "lookup",
-        "columns": [columns[key["left"]] for key in lookup["keys"]],
-        "keys": [{"moment": key["type"] == "datetime", "floor": key.get("floor")} for key in lookup["keys"]],
+        "keys": [
+            {
+                "column": columns[key["left"]],
+                "moment": key["type"] == "datetime",
+                "floor": key.get("floor"),
+                "values": known,
+            }
+            for key, known in zip(lookup["keys"], values, strict=True)
+        ],
         "slots": [slot.slot for slot in slots],
-        "index": index,
-        "doubtful": sorted(doubtful),
-        "nothing": None if None in nothing else len(table),
+        "nothing": DOUBT if None in nothing else len(table),
     }
-    return CompiledLookup(maker, np.array(rows, dtype=np.float64).reshape(len(table) + 1, len(slots)))
+    return CompiledLookup(
+        maker,
+        np.array(rows, dtype=np.float64).reshape(len(table) + 1, len(slots)),
+        np.array([combined, places], dtype=np.int64).T.copy(),
+    )
+
+
+def _combine(keys: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]) -> list[int]:
+    """One number for each row's keys together: places in ``values``, the last key counting fastest.
+
+    >>> _combine([["a", "b"], [7.0, 8.0]], [["a", "b"], [7.0, 8.0]])
+    [0, 3]
+    """
+    if math.prod(map(len, values)) > MAX_KEYS:
+        raise NotCompilableError("A lookup has too many keys.")
+    combined = [0] * len(keys[0])
+    for column, known in zip(keys, values, strict=True):
+        numbers = {value: number for number, value in enumerate(known)}
+        combined = [key * len(known) + numbers[value] for key, value in zip(combined, column, strict=True)]
+    return combined
 
 
 def _read_key(values: "pd.Series[Any]", key: Mapping[str, Any]) -> list[Any]:
