@@ -72,7 +72,8 @@ def wait_for(model: Path) -> psutil.Process:
 
 def has_ended(pid: int) -> bool:
     """Nobody has to have asked for the exit code of an orphan."""
-    for _ in range(100):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
