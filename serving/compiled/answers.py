@@ -116,9 +116,17 @@ _DECISIONS: Final[Mapping[str, Callable[[Numbers], NDArray[Any]]]] = {
     "largest": lambda scores: scores.argmax(axis=1),
 }
 
+
+def _exponential(scores: Numbers) -> Numbers:
+    """Infinite where it is too large, as in scikit-learn; JSON says null."""
+    with np.errstate(over="ignore"):
+        raised: Numbers = np.exp(scores)
+    return raised
+
+
 _LINKS: Final[Mapping[str, Callable[[Numbers], Numbers]]] = {
     "identity": lambda scores: scores,
-    "exp": np.exp,
+    "exp": _exponential,
 }
 
 

@@ -21,6 +21,8 @@ LIMIT: Final = 1e30
 """Numbers further from zero take MLflow's path; well inside float32, which trees compare in."""
 MAX_TABLE: Final = 4_000_000
 """Cells of a one-hot table (32 MB)."""
+_SEARCHES: Final = frozenset({"GridSearchCV", "RandomizedSearchCV"})
+"""Answer as the best estimator that they found."""
 _NAN: Final = float("nan")
 
 
@@ -41,7 +43,10 @@ class Assembly:
         estimator = opened.pipeline
         made: list[Feature] = first
         given = Given(names, set(), with_none=opened.layers is None)
-        while type(estimator).__name__ == "Pipeline":
+        while type(estimator).__name__ in {"Pipeline", *_SEARCHES}:
+            if type(estimator).__name__ in _SEARCHES:
+                estimator = estimator.best_estimator_
+                continue
             for _, step in estimator.steps[:-1]:
                 made = compile_transformer(step, made, given)
                 given = given if step is None or step == "passthrough" else replace(given, names=None)
@@ -79,7 +84,7 @@ class Assembly:
         if isinstance(feature, Number) or self.model.takes_missing:
             return feature
         missing, unknown = (_or_none(value) for value in (feature.missing, feature.unknown))
-        return Encoded(feature.source, feature.values, missing, unknown)
+        return Encoded(feature.source, feature.codes, missing, unknown)
 
     def takes_missing(self, feature: Number | Encoded) -> bool:
         """Whether the model answers where this feature's source is missing."""
@@ -153,18 +158,18 @@ class Assembly:
     def _fill_slot(self, feature: Number | Encoded) -> int:
         if isinstance(feature, Number):
             return self._slot("number", feature.source)
-        keys = list(feature.values)
+        keys = list(feature.codes)
         self._codes[feature.source] = _table(
-            keys, list(feature.values.values()), feature.missing, feature.unknown
+            keys, list(feature.codes.values()), feature.missing, feature.unknown
         )
         return self._slot("code", feature.source)
 
     def _group_table(self, source: Source, places: Sequence[int]) -> dict[str, Any]:
         """Several features per category: the code is a row of their table."""
         encoded = [feature for place in places if isinstance(feature := self.features[place], Encoded)]
-        keys = list(dict.fromkeys(key for feature in encoded for key in feature.values))
+        keys = list(dict.fromkeys(key for feature in encoded for key in feature.codes))
         rows: list[list[float | None]] = [
-            [feature.values.get(key, feature.unknown) for feature in encoded] for key in keys
+            [feature.codes.get(key, feature.unknown) for feature in encoded] for key in keys
         ]
         if any(None in row for row in rows):
             raise NotCompilableError(f"Two encoders of {source[-1]!r} know different categories.")

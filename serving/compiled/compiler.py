@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from .errors import NotCompilableError
+from .errors import NotCompilableError, PlanError
 
 __all__ = ["CompileReport", "NotCompilableError", "compile_artifact", "main"]
 
@@ -73,6 +73,8 @@ def compile_artifact(artifact: Path, out: Path) -> CompileReport:
         warnings.simplefilter("ignore")  # of the model's own code, on rows made to be strange
         try:
             report = _compile(artifact, out)
+        except PlanError as error:
+            raise NotCompilableError(error.what) from error
         except SURPRISES as error:
             _log.warning("Compiling failed: %s: %s", type(error).__name__, error)
             raise NotCompilableError(f"It could not be taken apart ({type(error).__name__}).") from error
@@ -90,8 +92,8 @@ def _compile(artifact: Path, out: Path) -> CompileReport:
     opened = open_artifact(artifact)
     assembly = assemble(opened)
     own = read_rows(artifact, opened)
-    rows = [*own, *make_rows(assembly, opened, own, ROWS)]
     files = assembly.make_files()
+    rows = [*own, *make_rows(assembly, opened, files.document, own, ROWS)]
     plan = Plan(files)
     compared = check_parity(plan, opened, rows)
     files = replace(files, document={**files.document, "example": find_example(plan, opened, rows)})

@@ -16,6 +16,8 @@ __all__ = ["TOLERANCE", "are_equal", "check_parity", "find_example"]
 
 TOLERANCE: Final = 1e-6
 """Of numbers: absolute up to 1, relative above. Everything else is identical. Source: DESIGN, section 5."""
+MIN_ROWS: Final = 50
+"""On fewer rows a comparison says little."""
 _ROWS_PER_BODY: Final = 256
 _ROWS_PER_FORM: Final = 64
 _SINGLES: Final = 3
@@ -31,8 +33,8 @@ def check_parity(plan: Plan, opened: Opened, rows: Sequence[Row]) -> int:
     """
     columns = _name_columns(opened)
     read = [row for row in rows if plan.parse(_write_split(columns, [row]), MEDIA_TYPE) is not None]
-    if not read:
-        raise NotCompilableError("None of its rows can be read by a plan.")
+    if len(read) < MIN_ROWS:
+        raise NotCompilableError(f"A plan reads only {len(read)} of the {len(rows)} rows made to compare it.")
     shuffled = [read[place] for place in np.random.default_rng(1).permutation(len(read))]
     for params in _list_params(plan, opened):
         for body in _write_bodies(columns, shuffled, params):

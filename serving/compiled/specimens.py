@@ -14,7 +14,8 @@ import pandas as pd
 
 from .artifacts import Opened
 from .assembly import Assembly
-from .symbols import Encoded, Number
+from .symbols import Encoded, Number, is_missing
+from .values import Doubt, make_reader
 
 __all__ = ["make_rows", "read_rows"]
 
@@ -81,28 +82,42 @@ class _Pools:
     """Values that each column may take, most of them ordinary."""
 
     def __init__(
-        self, assembly: Assembly, opened: Opened, own: Sequence[Row], rng: np.random.Generator
+        self,
+        assembly: Assembly,
+        opened: Opened,
+        document: Mapping[str, Any],
+        own: Sequence[Row],
+        rng: np.random.Generator,
     ) -> None:
         self._assembly, self._opened, self._rng = assembly, opened, rng
-        self.columns: list[Mapping[str, Any]] = self._list_columns()
+        self._limit: float = document["limit"]
+        self.columns = _list_columns(document["input"])
         self.pools = [self._pool(place, column, own) for place, column in enumerate(self.columns)]
         self._keys = _list_keys(opened)
 
-    def _list_columns(self) -> list[Mapping[str, Any]]:
-        given = self._opened.input
-        if given["kind"] == "table":
-            return list(given["columns"])
-        return [{"name": place, "type": given["type"]} for place in range(given["width"])]
-
     def _pool(self, place: int, column: Mapping[str, Any], own: Sequence[Row]) -> list[Any]:
-        seen = [row[place] for row in own]
+        """Only values that the plan reads: any other would take its whole row from the comparison."""
+        features = [f for f in self._assembly.features if f.source == ("column", column["name"])]
+        encoded = [feature for feature in features if isinstance(feature, Encoded)]
+        read = make_reader(column["type"], missing=column["missing"], limit=self._limit)
+        pool = []
+        for value in self._list_values(column, [row[place] for row in own]):
+            try:
+                key = read(value)
+            except Doubt:
+                continue
+            if all(f.unknown is not None or key in f.codes for f in encoded if not is_missing(key)):
+                pool.append(value)
+        return pool
+
+    def _list_values(self, column: Mapping[str, Any], seen: Sequence[Any]) -> list[Any]:
         kind = column["type"]
         if kind == "boolean":
             return [True, False, *seen]
         if kind == "datetime":
             return [*seen, *self._make_moments(seen), None]
         features = [f for f in self._assembly.features if f.source == ("column", column["name"])]
-        known = [key for f in features if isinstance(f, Encoded) for key in f.values]  # noqa: PD011 - not pandas
+        known = [key for f in features if isinstance(f, Encoded) for key in f.codes]
         if kind == "string":
             return [*seen, *map(str, known), *_STRANGE, None]
         numbers = [value for value in seen if value is not None] + known
@@ -149,6 +164,13 @@ class _Pools:
         return row
 
 
+def _list_columns(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if given["kind"] == "table":
+        return list(given["columns"])
+    column = {"type": given["type"], "missing": given["missing"]}
+    return [{"name": place, **column} for place in range(given["width"])]
+
+
 def _list_keys(opened: Opened) -> tuple[list[int], list[list[Any]]] | None:
     """Raw columns of the first lookup, and keys that are found."""
     if opened.layers is None or not opened.layers["lookups"] or not len(opened.tables[0]):
@@ -161,10 +183,20 @@ def _list_keys(opened: Opened) -> tuple[list[int], list[list[Any]]] | None:
     return [places[key["left"]] for key in keys], [list(row) for row in zip(*columns, strict=True)]
 
 
-def make_rows(assembly: Assembly, opened: Opened, own: Sequence[Row], count: int) -> list[Row]:
-    """Makes rows; the same ones for the same model."""
+def make_rows(
+    assembly: Assembly, opened: Opened, document: Mapping[str, Any], own: Sequence[Row], count: int
+) -> list[Row]:
+    """Makes rows; the same ones for the same model.
+
+    Args:
+        assembly: The plan in the making, for what its encoders and trees know.
+        opened: The loaded model, for its lookups.
+        document: The plan's, for what it reads.
+        own: The model's own rows.
+        count: How many rows, beside a fourth as many of its own that are changed.
+    """
     rng = np.random.default_rng(0)
-    pools = _Pools(assembly, opened, own, rng)
+    pools = _Pools(assembly, opened, document, own, rng)
     made = [pools.draw() for _ in range(count)]
     for row in own[: count // 4]:  # the model's own rows with one value changed
         changed = list(row)

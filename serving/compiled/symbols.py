@@ -41,13 +41,13 @@ class Encoded:
 
     Attributes:
         source: Where the category comes from.
-        values: Number by category.
+        codes: Number by category.
         missing: Number of a missing one; None if the model refuses it.
         unknown: Number of any other; None if the model refuses it.
     """
 
     source: Source
-    values: Mapping[Any, float]
+    codes: Mapping[Any, float]
     missing: float | None
     unknown: float | None
 
@@ -61,7 +61,7 @@ def apply_step(feature: Number | Encoded, step: Step) -> Number | Encoded:
         return replace(feature, steps=(*feature.steps, step))
     return Encoded(
         feature.source,
-        {key: _compute(value, step) for key, value in feature.values.items()},
+        {key: _compute(value, step) for key, value in feature.codes.items()},
         None if feature.missing is None else _compute(feature.missing, step),
         None if feature.unknown is None else _compute(feature.unknown, step),
     )

@@ -28,6 +28,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
@@ -171,6 +172,7 @@ MODELS: dict[str, tuple[Any, pd.DataFrame, Any]] = {
         NUMBERS,
         TRUTH,
     ),
+    "searched": (GridSearchCV(Ridge(), {"alpha": [0.1, 10.0]}, cv=2), NUMBERS, TRUTH),
     "32 bits": (HistGradientBoostingClassifier(max_iter=9), HOLES.astype("float32"), BINARY),
     "32 bits, forest": (RandomForestClassifier(9), NUMBERS.astype("float32"), BINARY),
     "missing texts": (

@@ -257,7 +257,13 @@ def test_another_models_plan_fails_the_comparison(folder: Path, tmp_path: Path) 
     other.steps[-1][1].intercept_ += 2e-5
     artifact = save(other, tmp_path / "m", TABLE)
     plan = open_plan(folder / "plan")
-    rows = [[float(a), "x", 1, True] for a in np.linspace(0, 9, 10)]
-    assert check_parity(plan, open_artifact(folder / "m"), rows) == 10
+    rows = [[float(a), "x", 1, True] for a in np.linspace(0, 9, 60)]
+    assert check_parity(plan, open_artifact(folder / "m"), rows) == 60
     with pytest.raises(NotCompilableError, match="otherwise than MLflow does"):
         check_parity(plan, open_artifact(artifact), rows)
+
+
+def test_too_few_rows_prove_nothing(folder: Path) -> None:
+    rows = [[1.0, "x", 1, True]] * 9 + [[None, "x", 1, True]] * 90
+    with pytest.raises(NotCompilableError, match="reads only 9 of the 99 rows"):
+        check_parity(open_plan(folder / "plan"), open_artifact(folder / "m"), rows)
