@@ -30,7 +30,7 @@ from .telemetry import NO_VERSION
 from .tokens import Gate
 from .wording import locate_error
 
-__all__ = ["OnStage", "ScoringApp"]
+__all__ = ["OnStage", "ScoringApp", "encode_error"]
 
 Scope: TypeAlias = Mapping[str, Any]
 Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -100,7 +100,7 @@ class ScoringApp:
         self._collect = collect
         self._gate = gate
         self._mlflow_version = mlflow_version
-        self._choose_request_id = _RequestIds()
+        self.choose_request_id = _RequestIds()
         self._routes: Mapping[str, tuple[str, Callable[[_Request], Awaitable[_Reply]]]] = {
             "/invocations": ("POST", self._invoke),
             "/ping": ("GET", self._ping),
@@ -114,7 +114,7 @@ class ScoringApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         headers = dict(reversed(scope["headers"]))  # of several with one name, the first
-        request_id = self._choose_request_id(headers.get(b"x-request-id"))
+        request_id = self.choose_request_id(headers.get(b"x-request-id"))
         request = _Request(request_id, headers, receive, self._stage.served)
         try:
             reply = await self._answer(scope["method"], scope["path"], request)
@@ -212,9 +212,13 @@ async def _send(send: Send, reply: _Reply, request: _Request) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
+def encode_error(answer: ErrorAnswer) -> bytes:
+    """The body of an error."""
+    return orjson.dumps({"error_code": answer.error_code, "message": answer.message})
+
+
 def _reply_error(answer: ErrorAnswer) -> _Reply:
-    body = orjson.dumps({"error_code": answer.error_code, "message": answer.message})
-    return _Reply(answer.status, body, headers=answer.headers)
+    return _Reply(answer.status, encode_error(answer), headers=answer.headers)
 
 
 class _RequestIds:

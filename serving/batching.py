@@ -1,4 +1,4 @@
-"""Compiled scoring: requests that wait at the same moment share one call; none waits for more of them."""
+"""Compiled scoring: one version's plan, and what it leaves to MLflow's own code."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from .counting import Counts
 from .errors import TooManyRowsError
 from .scorer import COMPILED, JSON, Scored, Scorer
 
-__all__ = ["Batch", "CompiledVersion", "Plan"]
+__all__ = ["LARGE_BYTES", "Batch", "CompiledVersion", "Plan", "divide"]
 
 LARGE_BYTES: Final = 256 * 1024
 """A larger body is read and scored in a thread, so that it does not hold up the small ones behind it."""
@@ -51,7 +51,6 @@ class CompiledVersion:
         self._version = version
         self._counts = counts
         self._max_rows = max_rows
-        self._waiting: list[tuple[Batch, asyncio.Future[bytes]]] = []
 
     async def score(self, body: bytes, content_type: str | None, request_id: str = "") -> Scored:
         """Predicts.
@@ -61,54 +60,45 @@ class CompiledVersion:
             RequestError: The native process's refusals.
         """
         if len(body) > LARGE_BYTES:
-            answer = await asyncio.to_thread(self._score_apart, body, content_type)
+            answer = await asyncio.to_thread(self._score_alone, body, content_type)
         else:
-            batch = self._read(body, content_type)
-            answer = None if batch is None else await self._run(batch)
+            answer = self._score_alone(body, content_type)
         if answer is None:
             return await self._native.score(body, content_type, request_id)
+        self._counts.count_batch(self._version, 1)
         return Scored(answer, JSON, COMPILED)
 
-    def _read(self, body: bytes, content_type: str | None) -> Batch | None:
+    def read(self, body: bytes, content_type: str | None) -> Batch | None:
+        """The rows of a body; None: MLflow's own code must answer.
+
+        Raises:
+            TooManyRowsError: More rows than the server takes.
+        """
         batch = self._plan.parse(body, content_type)
         if batch is not None and self._max_rows and batch.rows > self._max_rows:
             raise TooManyRowsError(self._max_rows)
         return batch
 
-    def _score_apart(self, body: bytes, content_type: str | None) -> bytes | None:
-        batch = self._read(body, content_type)
+    def run(self, batches: Sequence[Batch]) -> list[bytes]:
+        """Answers several requests by one call of the plan."""
+        self._counts.count_batch(self._version, len(batches))
+        return self._plan.run(batches)
+
+    def _score_alone(self, body: bytes, content_type: str | None) -> bytes | None:
+        batch = self.read(body, content_type)
         return None if batch is None else self._plan.run([batch])[0]
 
-    async def _run(self, batch: Batch) -> bytes:
-        if self._counts.in_flight <= 1:  # nobody to wait for
-            self._counts.count_batch(self._version, 1)
-            return self._plan.run([batch])[0]
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._answer_waiting)
-        self._waiting.append((batch, future))
-        return await future
 
-    def _answer_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        begin, rows = 0, 0
-        for place, (batch, _) in enumerate(waiting):
-            if rows and rows + batch.rows > MAX_BATCH_ROWS:
-                self._answer(waiting[begin:place])
-                begin, rows = place, 0
-            rows += batch.rows
-        self._answer(waiting[begin:])
+def divide(rows: Sequence[int], most: int = MAX_BATCH_ROWS) -> list[slice]:
+    """Requests that share a call: as many as fit, in order, and at least one.
 
-    def _answer(self, waiting: Sequence[tuple[Batch, "asyncio.Future[bytes]"]]) -> None:
-        self._counts.count_batch(self._version, len(waiting))
-        try:
-            answers = self._plan.run([batch for batch, _ in waiting])
-        except Exception as error:  # noqa: BLE001 - handed on to the request border, once for each
-            for _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), answer in zip(waiting, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+    >>> divide([400, 400, 400, 5000, 1], most=1000)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    parts, begin, total = [], 0, 0
+    for place, count in enumerate(rows):
+        if place > begin and total + count > most:
+            parts.append(slice(begin, place))
+            begin, total = place, 0
+        total += count
+    return [*parts, slice(begin, len(rows))]

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from registry import GreenroomError
 
@@ -26,7 +26,9 @@ from .app import OnStage, ScoringApp
 from .asking import NativeLine, NativeVersion
 from .batching import CompiledVersion, Plan
 from .channel import LostError, Peer, open_peer
+from .connection import FastConnection
 from .counting import Counts
+from .lane import FastLane
 from .live import PreparedModel, ServedModel, parse_model, parse_state
 from .logs import log_to_stderr
 from .scorer import Scorer
@@ -71,9 +73,10 @@ class WorkerOrder:
 class _Server(uvicorn.Server):
     """uvicorn with our acceptor, told by the supervisor when to stop."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, lane: FastLane) -> None:
         super().__init__(config)
         self.acceptor: Acceptor | None = None
+        self._lane = lane
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         del sockets
@@ -86,7 +89,19 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def make_protocol(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state={})
+        return FastConnection(self._lane, config=self.config, server_state=self.server_state, app_state={})
+
+    async def on_tick(self, counter: int) -> bool:
+        """What comes again and again: every tenth of a second, as uvicorn counts."""
+        must_end = await super().on_tick(counter)
+        if counter % 10 == 0:
+            self._lane.date = self.server_state.default_headers
+        if counter % 50 == 0:
+            now_s = time.perf_counter()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, FastConnection)
+                connection.close_if_idle(now_s, KEEP_ALIVE_S)
+        return must_end
 
     def count(self) -> int:
         return len(self.server_state.connections)
@@ -112,7 +127,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serves until told to stop, or until the supervisor is gone."""
-        server = _Server(self._configure())
+        server = self._make_server()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
         control = socket.socket(fileno=self._order.control)
@@ -127,16 +142,17 @@ class Worker:
         self._peer.close()
         await listening
 
-    def _configure(self) -> uvicorn.Config:
+    def _make_server(self) -> _Server:
+        gate = Gate(self._settings.token_file)
         app = ScoringApp(
             self._settings,
             stage=self._stage,
             counts=self._counts,
             collect=self._collect,
-            gate=Gate(self._settings.token_file),
+            gate=gate,
             mlflow_version=self._order.mlflow_version,
         )
-        return uvicorn.Config(
+        config = uvicorn.Config(
             app,
             http="httptools",
             ws="none",
@@ -148,6 +164,9 @@ class Worker:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
+        config.load()
+        lane = FastLane(self._stage, self._counts, gate, app.choose_request_id)
+        return _Server(config, lane)
 
     async def _obey(self, message: Mapping[str, Any], server: _Server) -> Mapping[str, Any]:
         match message["op"]:

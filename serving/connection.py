@@ -1,0 +1,134 @@
+"""One HTTP connection: uvicorn's, with a door to the fast lane.
+
+A request is offered to the lane if all of it came in one piece and nothing about it is special. Everything
+else (parts that come later, pipelining behind a slow request, ``Expect``, HTTP/1.0, closing) is uvicorn's.
+"""
+
+import time
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .lane import FastLane
+
+__all__ = ["FastConnection"]
+
+FAST_URL: Final = b"/invocations"
+
+
+class FastConnection(HttpToolsProtocol):
+    """A connection of one worker.
+
+    Args:
+        lane: Where whole small requests are answered.
+        options: uvicorn's.
+    """
+
+    def __init__(self, lane: FastLane, **options: Any) -> None:
+        super().__init__(**options)
+        self._lane = lane
+        self._pieces: list[bytes] | None = None
+        self._is_pending = False
+        self._idle_since_s: float | None = time.perf_counter()
+
+    def close_if_idle(self, now_s: float, limit_s: float) -> None:
+        """Closes a connection that has sent no whole head for long: idle, or sending it byte by byte."""
+        if self._idle_since_s is not None and now_s - self._idle_since_s > limit_s:
+            self.transport.close()
+
+    def answer(self, response: bytes, now_s: float) -> None:
+        """Sends the lane's response."""
+        self._is_pending = False
+        self._idle_since_s = now_s
+        if not self.transport.is_closing():
+            self.transport.write(response)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses; a request whose end is not there yet is uvicorn's from here on."""
+        super().data_received(data)
+        if self._pieces is not None and not self.transport.is_closing():
+            self._give_over()
+
+    def on_message_begin(self) -> None:
+        """A request begins; what only uvicorn needs is made when it gets it."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Decides who gets it, unless the lane declines."""
+        if self._is_pending:  # pipelined: answers keep the order of requests
+            self._lane.flush()
+        self._idle_since_s = None
+        if self._is_plain():
+            self._pieces = []
+        else:
+            self._begin_slowly()
+
+    def on_body(self, body: bytes) -> None:
+        """Keeps a piece."""
+        if self._pieces is None:
+            super().on_body(body)
+        else:
+            self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """Offers the request to the lane."""
+        if self._pieces is None:
+            super().on_message_complete()
+            return
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if self._lane.take(self, self.headers, body):
+            self._pieces = None
+            self._is_pending = True
+        else:
+            self._give_over()
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """After uvicorn's own response."""
+        self._idle_since_s = time.perf_counter()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP; a request that came before it gets its answer first."""
+        if self._is_pending:
+            self._lane.flush()
+        super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """Lets the connection end after what it is answering."""
+        if self._is_pending:
+            self._lane.flush()
+        super().shutdown()
+
+    def _is_plain(self) -> bool:
+        if self.url != FAST_URL or self.expect_100_continue or self.pipeline or self.flow.write_paused:
+            return False
+        if self._is_uvicorn_busy():
+            return False
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+        )
+
+    def _is_uvicorn_busy(self) -> bool:
+        cycle: Any = self.cycle  # None before its first request, whatever its annotation says
+        return cycle is not None and not cycle.response_complete
+
+    def _give_over(self) -> None:
+        """What came so far becomes a request of uvicorn's."""
+        pieces, self._pieces = self._pieces or [], None
+        self._begin_slowly()
+        for piece in pieces:
+            super().on_body(piece)
+
+    def _begin_slowly(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
