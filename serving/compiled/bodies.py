@@ -84,7 +84,7 @@ class TableReader:
             if len(places) != len(names) or not places.keys() >= self._required:
                 raise Doubt
             known = [places.get(name, -1) for name in self._names]
-            if len(self._orders) < MAX_ORDERS:
+            if len(self._orders) < MAX_ORDERS and len(names) <= 2 * len(self._names):
                 self._orders[key] = known
         return known
 

@@ -25,17 +25,6 @@ __all__ = ["CompileReport", "NotCompilableError", "compile_artifact", "main"]
 
 ROWS: Final = 400
 """Rows made to compare on, beside the model's own."""
-SURPRISES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
-"""What a model that nobody foresaw raises while it is taken apart: it is served native."""
-
 _log = logging.getLogger("greenroom.serving")
 
 
@@ -75,7 +64,10 @@ def compile_artifact(artifact: Path, out: Path) -> CompileReport:
             report = _compile(artifact, out)
         except PlanError as error:
             raise NotCompilableError(error.what) from error
-        except SURPRISES as error:
+        except (NotCompilableError, OSError):
+            raise  # a reason that is known; a disk that is full
+        except Exception as error:
+            # the run's border: whatever a model of an unforeseen make raises, MLflow's own code serves it
             _log.warning("Compiling failed: %s: %s", type(error).__name__, error)
             raise NotCompilableError(f"It could not be taken apart ({type(error).__name__}).") from error
     return replace(report, duration_s=round(time.monotonic() - started, 3))

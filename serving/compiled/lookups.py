@@ -122,6 +122,8 @@ def _read_key(values: "pd.Series[Any]", key: Mapping[str, Any]) -> list[Any]:
         moments = pd.to_datetime(values, format="ISO8601")
         if moments.dt.tz is not None:
             moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
+        if key.get("floor") is None and (moments.dt.floor("us") != moments).any():
+            raise NotCompilableError("A lookup compares moments finer than a microsecond.")
         return [floor_moment(moment, key.get("floor")) for moment in moments.dt.to_pydatetime()]
     if key["type"] == "category":
         return [str(value) for value in values]

@@ -9,7 +9,7 @@ Source: ONNX operator ``ai.onnx.ml.TreeEnsemble`` version 5; ``sklearn/tree/_tre
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -101,51 +101,61 @@ def collect_splits(trees: Sequence[Tree]) -> dict[int, NDArray[np.float64]]:
     return {int(feature): np.unique(thresholds[features == feature]) for feature in np.unique(features)}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Nodes:
-    """The operator's attributes, growing."""
+    """The operator's attributes of one tree; nodes and leaves are numbered across all trees.
 
-    roots: list[int] = field(default_factory=list)
-    features: list[int] = field(default_factory=list)
-    thresholds: list[float] = field(default_factory=list)
-    missing: list[int] = field(default_factory=list)
-    children: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
-    leaves: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
-    targets: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
+    ``leaf_left`` and ``leaf_right`` say whether a child is a leaf (a place among leaves) or a node.
+    """
 
-    def add(self, tree: Tree) -> None:
-        """Adds a tree; one that is a single leaf gets a root whose sides are equal."""
-        start = len(self.features)
-        self.roots.append(start)
-        inner = np.flatnonzero(tree.left != _LEAF)
-        if len(inner) == 0:
-            self._add_node(0, 0.0, missing=False)
-            for side in range(2):
-                self._add_leaf(side, tree, 0)
-            return
-        place = {int(node): start + number for number, node in enumerate(inner)}
-        for node in inner.tolist():
-            self._add_node(
-                int(tree.feature[node]), float(tree.threshold[node]), missing=bool(tree.missing_left[node])
-            )
-            for side, child in enumerate((int(tree.left[node]), int(tree.right[node]))):
-                if tree.left[child] == _LEAF:
-                    self._add_leaf(side, tree, child)
-                else:
-                    self.children[side].append(place[child])
-                    self.leaves[side].append(0)
+    feature: NDArray[Any]
+    threshold: NDArray[Any]
+    missing_left: NDArray[Any]
+    left: NDArray[Any]
+    right: NDArray[Any]
+    leaf_left: NDArray[Any]
+    leaf_right: NDArray[Any]
+    weight: NDArray[Any]
+    target: NDArray[Any]
 
-    def _add_node(self, feature: int, threshold: float, *, missing: bool) -> None:
-        self.features.append(feature)
-        self.thresholds.append(threshold)
-        self.missing.append(int(missing))
 
-    def _add_leaf(self, side: int, tree: Tree, node: int) -> None:
-        self.children[side].append(len(self.weights))
-        self.leaves[side].append(1)
-        self.weights.append(float(tree.weight[node]))
-        self.targets.append(tree.target)
+def _number_nodes(tree: Tree, nodes: int, leaves: int) -> _Nodes:
+    """Numbers a tree's nodes and leaves from the given ones on; a single leaf becomes a node with two."""
+    is_leaf = tree.left == _LEAF
+    if is_leaf[0]:
+        place, one = np.array([leaves]), np.array([1])
+        weight, target = tree.weight[:1], np.array([tree.target])
+        return _Nodes(np.array([0]), np.array([0.0]), np.array([0]), place, place, one, one, weight, target)
+    inner, outer = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
+    place = np.empty(len(tree.left), dtype=np.int64)
+    place[inner] = np.arange(nodes, nodes + len(inner))
+    place[outer] = np.arange(leaves, leaves + len(outer))
+    left, right = tree.left[inner], tree.right[inner]
+    return _Nodes(
+        tree.feature[inner],
+        tree.threshold[inner],
+        tree.missing_left[inner],
+        place[left],
+        place[right],
+        is_leaf[left],
+        is_leaf[right],
+        tree.weight[outer],
+        np.full(len(outer), tree.target),
+    )
+
+
+def _join_nodes(trees: Sequence[Tree]) -> tuple[_Nodes, list[int]]:
+    """All trees' nodes, and where each tree's root is."""
+    made: list[_Nodes] = []
+    roots: list[int] = []
+    nodes = leaves = 0
+    for tree in trees:
+        roots.append(nodes)
+        made.append(_number_nodes(tree, nodes, leaves))
+        nodes += len(made[-1].feature)
+        leaves += len(made[-1].weight)
+    columns = [np.concatenate([getattr(one, part.name) for one in made]) for part in fields(_Nodes)]
+    return _Nodes(*columns), roots
 
 
 def make_graph(
@@ -166,12 +176,12 @@ def make_graph(
         raise NotCompilableError(
             "The package onnx is not installed (pip install 'greenroom[fast]')."
         ) from error
-    nodes = _Nodes()
-    for tree in trees:
-        nodes.add(tree)
+    nodes, roots = _join_nodes(trees)
     kind, dtype = (TensorProto.FLOAT, np.float32) if single else (TensorProto.DOUBLE, np.float64)
-    thresholds = np.array(nodes.thresholds, dtype=np.float64)
-    options: dict[str, Any] = {"nodes_missing_value_tracks_true": nodes.missing} if takes_missing else {}
+    options: dict[str, Any] = {}
+    if takes_missing:
+        options["nodes_missing_value_tracks_true"] = nodes.missing_left.astype(int).tolist()
+    splits = round_down(nodes.threshold) if single else nodes.threshold
     node = helper.make_node(
         "TreeEnsemble",
         ["features"],
@@ -180,16 +190,16 @@ def make_graph(
         n_targets=targets,
         aggregate_function=_SUM,
         post_transform=0,
-        tree_roots=nodes.roots,
-        nodes_featureids=nodes.features,
-        nodes_modes=numpy_helper.from_array(np.zeros(len(nodes.features), np.uint8)),
-        nodes_splits=numpy_helper.from_array(round_down(thresholds) if single else thresholds),
-        nodes_truenodeids=nodes.children[0],
-        nodes_trueleafs=nodes.leaves[0],
-        nodes_falsenodeids=nodes.children[1],
-        nodes_falseleafs=nodes.leaves[1],
-        leaf_targetids=nodes.targets,
-        leaf_weights=numpy_helper.from_array(np.array(nodes.weights, dtype=dtype)),
+        tree_roots=roots,
+        nodes_featureids=nodes.feature.tolist(),
+        nodes_modes=numpy_helper.from_array(np.zeros(len(nodes.feature), np.uint8)),
+        nodes_splits=numpy_helper.from_array(splits),
+        nodes_truenodeids=nodes.left.tolist(),
+        nodes_trueleafs=nodes.leaf_left.astype(int).tolist(),
+        nodes_falsenodeids=nodes.right.tolist(),
+        nodes_falseleafs=nodes.leaf_right.astype(int).tolist(),
+        leaf_targetids=nodes.target.tolist(),
+        leaf_weights=numpy_helper.from_array(nodes.weight.astype(dtype)),
         **options,
     )
     graph = helper.make_graph(

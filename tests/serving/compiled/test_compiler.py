@@ -282,3 +282,20 @@ def test_the_program_prints_one_json_line_either_way(
     assert (first["compiled"], first["reason"], first["estimator"]) == (True, "", "Ridge")
     assert first["rows"] > 100
     assert second == {"compiled": False, "reason": "The estimator sklearn.KNeighborsClassifier is not known."}
+
+
+def test_a_folder_that_is_no_model_is_not_compiled(tmp_path: Path) -> None:
+    with pytest.raises(NotCompilableError, match="could not be taken apart"):
+        compile_artifact(tmp_path / "nowhere", tmp_path / "plan")
+
+
+def test_a_plan_never_overwrites_anything_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    artifact = save(fit(Ridge(), NUMBERS, TRUTH), tmp_path / "m", NUMBERS.head(4))
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "mine").write_text("")
+    with pytest.raises(OSError, match="not empty"):
+        compile_artifact(artifact, tmp_path / "plan")
+    assert [path.name for path in (tmp_path / "plan").iterdir()] == ["mine"]
+    assert list(tmp_path.glob(".plan*")) == []
+    (tmp_path / "plan" / "mine").unlink()
+    assert compile_artifact(artifact, tmp_path / "plan").estimator == "Ridge"

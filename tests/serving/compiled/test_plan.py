@@ -1,8 +1,10 @@
 """What a plan reads, what it leaves to MLflow, and what its files must be."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from sklearn.preprocessing import OneHotEncoder
 from serving.compiled.artifacts import open_artifact
 from serving.compiled.compiler import compile_artifact
 from serving.compiled.errors import NotCompilableError, PlanError
+from serving.compiled.files import FORMAT, read_plan, write_plan
 from serving.compiled.parity import check_parity
 from serving.compiled.plan import MEDIA_TYPE, open_plan
 from tests.serving.compiled.comparison import Pair, compile_pair, save
@@ -196,6 +199,16 @@ def test_a_plan_answers_as_mlflow_does_or_not_at_all(
     pair.check(write_form(form, records))
 
 
+@given(st.sampled_from(sorted(READ)), st.integers(0, 200), st.integers(0, 20), st.binary(max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_damaged_bodies_are_answered_as_mlflow_does_or_not_at_all(
+    pair: Pair, name: str, at: int, cut: int, put: bytes
+) -> None:
+    body = json.dumps(READ[name]).encode()
+    at %= len(body)
+    pair.check(body[:at] + put + body[at + cut :])
+
+
 def test_requests_that_wait_are_answered_in_one_call_each_with_its_own(pair: Pair) -> None:
     bodies = [json.dumps(document).encode() for document in READ.values()]
     batches = [pair.plan.parse(body, MEDIA_TYPE) for body in bodies]
@@ -267,3 +280,32 @@ def test_too_few_rows_prove_nothing(folder: Path) -> None:
     rows = [[1.0, "x", 1, True]] * 9 + [[None, "x", 1, True]] * 90
     with pytest.raises(NotCompilableError, match="reads only 9 of the 99 rows"):
         check_parity(open_plan(folder / "plan"), open_artifact(folder / "m"), rows)
+
+
+def test_a_plan_answers_several_threads_at_once(tmp_path: Path) -> None:
+    numbers = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7})
+    forest = RandomForestClassifier(20, random_state=0).fit(numbers, numbers["b"] > 3)
+    compile_artifact(save(forest, tmp_path / "m", numbers.head(4)), tmp_path / "plan")
+    plan = open_plan(tmp_path / "plan")
+
+    def ask(row: list[float]) -> bytes:
+        batch = plan.parse(
+            json.dumps({"dataframe_split": {"columns": ["a", "b"], "data": [row]}}).encode(), None
+        )
+        assert batch is not None
+        return plan.run([batch])[0]
+
+    rows = numbers.to_numpy().tolist() * 20
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, rows)) == [ask(row) for row in rows]
+
+
+def test_a_plan_of_another_format_is_not_opened(folder: Path, tmp_path: Path) -> None:
+    files = read_plan(folder / "plan")
+    write_plan(tmp_path, files)
+    document = json.loads((tmp_path / "plan.json").read_bytes())
+    content = json.dumps({**document, "format": FORMAT + 1}).encode()
+    (tmp_path / "plan.json").write_bytes(content)
+    (tmp_path / "plan.sha256").write_text(hashlib.sha256(content).hexdigest())
+    with pytest.raises(PlanError, match=f"format {FORMAT + 1}, this program reads {FORMAT}"):
+        open_plan(tmp_path)
