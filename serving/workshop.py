@@ -127,6 +127,9 @@ def prepare(order: Mapping[str, Any], give_up: Callable[[ArtifactError], None]) 
         return {"model": dump(preparer.prepare(Target(**order["target"])))}
     except GreenroomError as error:
         return _refuse(error)
+    except OSError as error:  # the disk is full, or the cache folder was taken away
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        return _refuse(ArtifactError(f"The cache folder {order['cache']} cannot take it: {reason}."))
 
 
 def _refuse(error: GreenroomError) -> Mapping[str, Any]:

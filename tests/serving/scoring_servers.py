@@ -92,7 +92,12 @@ class ServeModel:
 
 @contextmanager
 def serve_model(
-    name: str, uri: str, folder: Path, *options: str, env: Mapping[str, str] | None = None
+    name: str,
+    uri: str,
+    folder: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    preexec: Callable[[], None] | None = None,
 ) -> Iterator[ServeModel]:
     """Runs ``serve-model`` until the block ends; entered once it has said that it is up."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +112,12 @@ def serve_model(
     command = [str(script), name, "--port", "0", "--json", "--poll-interval-s", "0.1", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=output, env=environment, cwd=folder
+            command,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            env=environment,
+            cwd=folder,
+            preexec_fn=preexec,  # noqa: PLW1509 - sets a limit and nothing else
         )
     try:
         assert process.stdout is not None

@@ -189,7 +189,7 @@ def test_pipelined_requests_are_answered_in_order_whoever_answers_them(worker: W
     assert list_bodies(worker.send(b"".join(map(write, bodies)))) == answers
 
 
-@pytest.mark.parametrize("ending", [b"connection: close", b"expect: 100-continue"])
+@pytest.mark.parametrize("ending", [b"connection: close", b"expect: 100-continue\r\nconnection: close"])
 def test_special_requests_are_answered_too(worker: Worker, ending: bytes) -> None:
     assert worker.send(write(b"a", ending)).endswith(b"1:a")
 
@@ -264,12 +264,12 @@ def test_an_answer_names_the_version_that_gave_it_while_versions_change(worker: 
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        answer = worker.send(*(write(b"a") for _ in range(300)))
+        answer = worker.send(*(write(b"a") for _ in range(100)))
     finally:
         done.set()
         thread.join()
     named = re.findall(rb"x-model-version: (\d)", answer)
-    assert len(named) == 300
+    assert len(named) == 100
     assert named == [body[:1] for body in list_bodies(answer)]
 
 

@@ -1,5 +1,7 @@
 """The follower's steps, without processes: a store in memory, real artifacts, a real cache."""
 
+import pickle
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -11,7 +13,14 @@ import pandas as pd
 import pytest
 from sklearn.dummy import DummyRegressor
 
-from registry import MemoryStore, NotFoundError, RegistryStore, TamperedError, UnreachableError
+from registry import (
+    GreenroomError,
+    MemoryStore,
+    NotFoundError,
+    RegistryStore,
+    TamperedError,
+    UnreachableError,
+)
 from serving.cache import ModelCache
 from serving.following import Follower
 from serving.holding import StageWatch, Target
@@ -340,3 +349,55 @@ def test_trusting_authors_once_does_not_trust_them_for_ever(stage: Stage) -> Non
     assert make_shelf(trust_author=True).find(target) is not None
     assert make_shelf(trust_author=False).find(target) is None
     assert make_shelf(trust_author=False).restore() is None
+
+
+class Canary:
+    """Unpickled, it writes the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def pickle_weights(folder: Path, canary: Path) -> None:
+    (folder / "model.skops").unlink()
+    (folder / "model.pkl").write_bytes(pickle.dumps(Canary(canary)))
+    mlmodel = folder / "MLmodel"
+    text = mlmodel.read_text().replace("model.skops", "model.pkl")
+    mlmodel.write_text(re.sub("serialization_format: skops", "serialization_format: cloudpickle", text))
+
+
+def edit_mlmodel(folder: Path, canary: Path) -> None:
+    mlmodel = folder / "MLmodel"
+    text = mlmodel.read_text().replace("loader_module: mlflow.sklearn", "loader_module: evil\n    code: code")
+    mlmodel.write_text(text)
+    (folder / "code").mkdir()
+    (folder / "code" / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
+
+
+@pytest.mark.parametrize("harm", [pickle_weights, edit_mlmodel])
+@pytest.mark.parametrize("alias", ["production", "staging"])
+def test_code_that_nobody_vouched_for_does_not_run_staged_or_promoted(
+    stage: Stage, harm: Callable[[Path, Path], None], alias: str
+) -> None:
+    canary = stage.folder / "canary"
+    stage.add_version(1.0)
+    harm(stage.add_version(2.0), canary)
+    stage.step("1")
+    stage.store.set_alias("m", alias, "2")
+    assert stage.step() == "1"
+    assert not canary.exists()
+    assert 'reason="untrusted",version="2"' in stage.telemetry.render().decode()
+
+
+def test_the_same_pickle_runs_where_authors_are_trusted(stage: Stage) -> None:
+    """The canary sings: the test above would hear it."""
+    canary = stage.folder / "canary"
+    stage.add_version(1.0)
+    pickle_weights(stage.folder / "logged" / "1.0", canary)
+    cache = ModelCache(stage.folder / "cache")
+    with pytest.raises(GreenroomError):
+        Preparer(stage.connect, cache, model="m", trust_author=True).prepare(Target("1", managed=False))
+    assert canary.exists()
