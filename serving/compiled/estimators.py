@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from .errors import PlanError
 
-__all__ = ["ACTIVATIONS", "Score", "make_score", "sigmoid", "softmax"]
+__all__ = ["ACTIVATIONS", "ALONE", "Score", "make_score", "sigmoid", "softmax"]
 
 Numbers = NDArray[np.float64]
 Score = Callable[[Numbers], Numbers]
 """Features of shape (rows, features) to raw scores of shape (rows, outputs)."""
 
+ALONE: Final = frozenset({"linear", "network"})
+"""Kinds that score each request by itself: the last bit of a product of matrices depends on how many rows
+there are, and an answer must not depend on who else is waiting."""
 MAX_CELLS: Final = 4_000_000
 """Leaf values gathered at once (32 MB); more rows are done in pieces."""
 

@@ -70,7 +70,7 @@ def _regress(*, flat: bool = True, link: str = "identity") -> dict[str, Any]:
 
 def _compile_linear(estimator: Any, head: Mapping[str, Any]) -> CompiledModel:
     coef = np.asarray(estimator.coef_)
-    matrix = np.ascontiguousarray(np.atleast_2d(coef).T)
+    matrix = np.atleast_2d(coef).T  # in its memory order BLAS adds as it does for scikit-learn
     intercept = np.broadcast_to(np.asarray(estimator.intercept_, dtype=coef.dtype), (matrix.shape[1],)).copy()
     if coef.dtype != np.float64 or not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         raise NotCompilableError("The coefficients are not finite numbers of 64 bits.")

@@ -5,6 +5,7 @@ Imports neither MLflow nor pandas nor scikit-learn. Safe to call from several th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from .answers import make_answer
 from .bodies import MatrixReader, TableReader
 from .errors import PlanError
-from .estimators import make_score
+from .estimators import ALONE, make_score
 from .features import FeatureMatrix, make_maker
 from .files import PlanFiles, read_plan
 from .values import Column, Doubt, Value
@@ -71,6 +72,7 @@ class Plan:
         self._makers = [make_maker(maker, arrays) for maker in document["makers"]]
         self._features = FeatureMatrix(document["features"], document["width"], arrays)
         self._score = make_score(document["estimator"], arrays, files.graph)
+        self._alone = document["estimator"]["kind"] in ALONE
         self._answers = {
             name: make_answer(document["head"], output) for name, output in document["outputs"].items()
         }
@@ -141,7 +143,13 @@ class Plan:
 
     def run(self, batches: Sequence[Batch]) -> list[bytes]:
         """Answers several requests at once; returns their bodies in the same order."""
-        scores = self._score(self._features.make(_stack(batches)))
+        features = self._features.make(_stack(batches))
+        if self._alone and len(batches) > 1:
+            bounds = list(accumulate((batch.rows for batch in batches), initial=0))
+            parts = [self._score(features[start:end]) for start, end in pairwise(bounds)]
+            scores = np.concatenate(parts)
+        else:
+            scores = self._score(features)
         if len(batches) == 1:
             return [_write(self._answers[batches[0].output](scores))]
         outputs = {batch.output for batch in batches}

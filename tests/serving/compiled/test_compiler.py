@@ -203,6 +203,17 @@ def test_a_known_model_answers_as_mlflow_does_in_every_form(name: str, tmp_path:
         assert pair.check(write(form, whole.tail(1)))
 
 
+@pytest.mark.parametrize("name", ["ridge, scaled", "linear, two targets", "network regression"])
+def test_one_row_is_answered_to_the_last_bit_whoever_else_is_waiting(name: str, tmp_path: Path) -> None:
+    model, frame, truth = MODELS[name]
+    pair = compile_pair(save(fit(model, frame, truth), tmp_path / "m", frame.head(4)), tmp_path / "plan")
+    bodies = [write("dataframe_split", frame.iloc[at : at + 1 + 3 * (at % 2)]) for at in range(16)]
+    batches = [batch for body in bodies if (batch := pair.plan.parse(body, None)) is not None]
+    answers = [json.loads(answer) for answer in pair.plan.run(batches)]
+    assert answers == [pair.ask_plan(body) for body in bodies]
+    assert answers[::2] == [pair.ask_native(body) for body in bodies[::2]]
+
+
 @pytest.mark.parametrize("estimator", [LogisticRegression(), RandomForestClassifier(5)])
 @pytest.mark.parametrize("truth", [BINARY, THREE])
 def test_probabilities_are_those_of_mlflow(estimator: Any, truth: Any, tmp_path: Path) -> None:
