@@ -56,11 +56,11 @@ def open_artifact(folder: Path) -> Opened:
         NotCompilableError: It is of a kind, or has a signature, that is not known.
     """
     from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT  # noqa: PLC0415 - heavy
-    from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config  # noqa: PLC0415 - heavy
+    from mlflow.pyfunc import load_model  # noqa: PLC0415 - heavy
 
     sys.dont_write_bytecode = True
     _MLFLOW_IS_IN_SERVING_ENVIRONMENT.set(True)  # type: ignore[no-untyped-call]  # as MLflow's scoring server does
-    native = load_model_with_mlflow_config(str(folder))  # type: ignore[no-untyped-call]
+    native = load_model(str(folder), suppress_warnings=True)  # comparing versions of packages takes a second
     flavor = native.metadata.flavors["python_function"]
     loader = flavor["loader_module"]
     if loader == "mlflow.sklearn":
