@@ -1,21 +1,15 @@
-"""Asks a version every question that stands before a stage, and gathers the answers.
-
-Integrity comes first, and nothing of the artifact runs before the trust check has passed. Quality follows
-where production has a holder: both models answer the same rows in processes without credentials.
-"""
+"""Asks the integrity questions before every stage; nothing of an artifact runs before the trust check."""
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from .artifact import fetch_artifact
+from .compatibility import judge_contract, judge_signature
 from .errors import ArtifactError, DataError, NotFoundError, TamperedError
-from .gates.bootstrap import compare
-from .gates.losses import compute_losses
-from .gates.measured import Measured
-from .gates.verdict import GateResult, judge_improvement
+from .gates.verdict import GateResult
 from .ledger.state import Holding, State
 from .manifest import Manifest
 from .names import PRODUCTION
@@ -23,11 +17,11 @@ from .policy import Policy
 from .question import Question, find_question
 from .store import ModelVersion, RegistryStore
 from .trust import inspect_trust, read_mlmodel
-from .verification import Answers, find_misfits, run_model
+from .verification import find_misfits
 
-__all__ = ["Case", "Judgement", "judge"]
+__all__ = ["Case", "Examination", "examine", "fetch_rival"]
 
-MAX_MISFITS = 10
+MAX_MISFITS: Final = 10
 """Libraries named that do not fit: MLflow keeps the reason in a tag of limited length."""
 
 
@@ -64,18 +58,45 @@ class Case:
         """Where the candidate's artifact is."""
         return self.scratch / "candidate"
 
+    @property
+    def holder(self) -> Holding | None:
+        """Whom the candidate is compared with: production's holder."""
+        return self.state.holder(PRODUCTION) if self.stage == PRODUCTION else None
+
+    @property
+    def best(self) -> Holding | None:
+        """Whom else: what the holder itself was measured against, where no worse is enough."""
+        holder = self.holder
+        if holder is None or self.policy.metric.mode != "non_inferiority":
+            return None
+        best = self.state.best_of(holder)
+        return None if best.version == holder.version else best
+
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Every gate's answer; ``manifest`` if the artifact was had, ``measured`` if rows were compared."""
+class Examination:
+    """What the integrity gates said.
+
+    Attributes:
+        gates: Their answers; after the first that is not yes, no other was asked.
+        manifest: Of the candidate's files, if they were had.
+        question: Rows to look at, if quality is asked and there are any.
+        lack: Why there are none although quality is asked.
+    """
 
     gates: tuple[GateResult, ...]
     manifest: Manifest | None = None
-    measured: Measured | None = None
+    question: Question | None = None
+    lack: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every gate said yes."""
+        return all(gate.verdict == "yes" for gate in self.gates)
 
 
-def judge(case: Case) -> Judgement:
-    """Runs the gates of a stage; stops at the first integrity gate that does not say yes.
+def examine(case: Case) -> Examination:
+    """Runs the integrity gates that need no answer of the model; stops at the first that does not say yes.
 
     Raises:
         UnreachableError: MLflow or the artifact store gives no answer.
@@ -85,27 +106,14 @@ def judge(case: Case) -> Judgement:
     try:
         manifest = _fetch(case)
     except (ArtifactError, TamperedError) as error:
-        return Judgement((GateResult("artifact", "no", str(error)),))
+        return Examination((GateResult("artifact", "no", str(error)),))
     gates: list[GateResult] = []
     for result in _check_integrity(case, manifest):
         gates.append(result)
         if result.verdict != "yes":
-            return Judgement(tuple(gates), manifest)
-    holder = case.state.holder(case.stage) if case.stage == PRODUCTION else None
-    question, lack = _find_question(case, holder)
-    case.progress(f"version {case.version.version} opens and answers in a process of its own")
-    asked, held = _ask_both(case, holder, question)
-    try:
-        answers = asked.result()
-    except ArtifactError as error:
-        return Judgement((*gates, GateResult("answers", "no", str(error))), manifest)
-    gates.append(_praise(answers))
-    if holder is None:
-        return Judgement(tuple(gates), manifest)
-    quality, measured = _lack(lack), None
-    if question and held:
-        quality, measured = _judge_quality(case, question, answers, held)
-    return Judgement((*gates, replace(quality, decides=not case.overridden)), manifest, measured)
+            return Examination(tuple(gates), manifest)
+    question, lack = _find_question(case)
+    return Examination(tuple(gates), manifest, question, lack)
 
 
 def _fetch(case: Case) -> Manifest:
@@ -123,6 +131,10 @@ def _check_integrity(case: Case, manifest: Manifest) -> Iterator[GateResult]:
         yield GateResult("rejected", "no", "A person rejected exactly these files; that is final.")
     yield _judge_trust(case, manifest)
     yield _judge_environment(case)
+    if case.policy.contract:
+        yield judge_contract(case.folder)
+    if case.policy.signature == "compatible" and case.holder is not None:
+        yield _judge_signature(case, case.holder)
 
 
 def _judge_trust(case: Case, manifest: Manifest) -> GateResult:
@@ -158,13 +170,24 @@ def _judge_environment(case: Case) -> GateResult:
     return GateResult("environment", "no", f"It does not fit the environment here: {said}.")
 
 
-def _find_question(case: Case, holder: Holding | None) -> tuple[Question | None, str]:
-    """The rows to compare on, and where there are none, why."""
-    if holder is None:
+def _judge_signature(case: Case, holder: Holding) -> GateResult:
+    try:
+        folder = fetch_rival(case, "holder", holder)
+        return judge_signature(read_mlmodel(case.folder), read_mlmodel(folder))
+    except (ArtifactError, NotFoundError, TamperedError) as error:
+        return GateResult("signature", "no", f"The holder, version {holder.version}, cannot be read: {error}")
+
+
+def _find_question(case: Case) -> tuple[Question | None, str]:
+    """The rows to look at, and where there are none, why."""
+    holder = case.holder
+    asks_alone = case.stage == PRODUCTION and case.policy.asks_rows
+    if holder is None and not asks_alone:
         return None, ""
+    purpose = f"compare with version {holder.version} on" if holder else "judge it by"
     lack = (
-        f"There are no rows to compare with version {holder.version} on. Supply them: --data FILE with a "
-        "policy that names the target, or train with train-model."
+        f"There are no rows to {purpose}. Supply them: --data FILE with a policy that names the target, or "
+        "train with train-model."
     )
     try:
         return find_question(case.store, case.version, case.policy, case.data, case.scratch), lack
@@ -172,101 +195,28 @@ def _find_question(case: Case, holder: Holding | None) -> tuple[Question | None,
         return None, str(error)
 
 
-def _ask_both(
-    case: Case, holder: Holding | None, question: Question | None
-) -> tuple[Future[Answers], Future[Answers] | None]:
-    """Both at the same time; Ctrl-C ends the models too, wherever they are."""
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            asked = pool.submit(_ask, case, case.folder, question)
-            held = pool.submit(_ask_holder, case, holder, question) if holder and question else None
-            wait([future for future in (asked, held) if future])
-        except BaseException:
-            case.stop.set()
-            raise
-    return asked, held
+def fetch_rival(case: Case, who: str, holding: Holding) -> Path:
+    """Downloads what the candidate is compared with, once, and checks it as the candidate was checked.
 
-
-def _ask_holder(case: Case, holder: Holding, question: Question) -> Answers:
-    try:
-        return _ask(case, _fetch_holder(case, holder), question)
-    except (ArtifactError, NotFoundError, TamperedError) as error:
-        raise ArtifactError(
-            f"The holder, version {holder.version}, cannot be asked: {error}",
-            hint="Go back with greenroom rollback, or promote with --override REASON.",
-        ) from error
-
-
-def _fetch_holder(case: Case, holder: Holding) -> Path:
-    version = case.store.get_version(case.version.name, holder.version)
-    if version.created_ms != holder.created_ms:
+    Raises:
+        NotFoundError: It was deleted.
+        ArtifactError: It would run code nobody vouched for, or cannot be had.
+        TamperedError: It is not the one that was verified.
+    """
+    folder = case.scratch / who
+    if folder.exists():
+        return folder
+    version = case.store.get_version(case.version.name, holding.version)
+    if version.created_ms != holding.created_ms:
         raise NotFoundError("It was deleted, and another has its number now.")
-    folder = case.scratch / "holder"
-    manifest = fetch_artifact(case.store, version, folder, manifest=holder.manifest)
-    findings = inspect_trust(folder)
-    if findings and not _is_vouched(case, holder, manifest):
+    fresh = case.scratch / f"{who}.fresh"
+    manifest = fetch_artifact(case.store, version, fresh, manifest=holding.manifest)
+    findings = inspect_trust(fresh)
+    if findings and not _is_vouched(case, holding, manifest):
         raise ArtifactError(f"it would run code nobody vouched for ({findings[0].where}).")
-    return folder
+    return fresh.rename(folder)
 
 
-def _is_vouched(case: Case, holder: Holding, manifest: Manifest) -> bool:
+def _is_vouched(case: Case, holding: Holding, manifest: Manifest) -> bool:
     """It passed this check when it was promoted; an adopted holder was never checked."""
-    return bool(holder.manifest) or case.policy.trust == "author" or manifest.digest in case.state.approved
-
-
-def _ask(case: Case, folder: Path, question: Question | None) -> Answers:
-    timeout_s = case.policy.timeout_s
-    if question is None:
-        return run_model(folder, scratch=case.scratch, timeout_s=timeout_s, stop=case.stop)
-    return run_model(
-        folder,
-        scratch=case.scratch,
-        rows=question.rows,
-        features=question.features,
-        task=question.task,
-        classes=question.classes,
-        timeout_s=timeout_s,
-        stop=case.stop,
-    )
-
-
-def _praise(answers: Answers) -> GateResult:
-    example = "and answered its input example" if answers.has_example else "(it carries no input example)"
-    return GateResult("answers", "yes", f"It loaded in {answers.load_s:.1f} s {example}.")
-
-
-def _judge_quality(
-    case: Case, question: Question, candidate: Answers, held: Future[Answers]
-) -> tuple[GateResult, Measured | None]:
-    try:
-        measured = _measure(case, question, held.result(), candidate)
-    except (ArtifactError, DataError) as error:
-        return _lack(str(error)), None
-    blocks = "rows" if question.group is None else "blocks"
-    return judge_improvement(measured.comparison, measured.losses.metric, blocks=blocks), measured
-
-
-def _lack(reason: str) -> GateResult:
-    return GateResult("metric", "not_enough_data", reason)
-
-
-def _measure(case: Case, question: Question, holder: Answers, candidate: Answers) -> Measured:
-    import pandas as pd  # noqa: PLC0415 - heavy
-
-    answers = {}
-    for who, given in (("holder", holder), ("candidate", candidate)):
-        if given.rows is None:
-            raise ArtifactError(f"The {who} could not answer the rows: {given.rows_error}")
-        answers[who] = pd.read_parquet(given.rows)
-    columns = [question.target, *([question.group] if question.group else [])]
-    table = pd.read_parquet(question.rows, columns=columns)
-    losses = compute_losses(
-        table[question.target],
-        answers["holder"],
-        answers["candidate"],
-        task=question.task,
-        classes=question.classes,
-    )
-    blocks = table[question.group].astype(str).to_numpy() if question.group else None
-    comparison = compare(losses.holder, losses.candidate, blocks, confidence=case.policy.confidence)
-    return Measured(question, losses, comparison, answers)
+    return bool(holding.manifest) or case.policy.trust == "author" or manifest.digest in case.state.approved

@@ -168,6 +168,7 @@ def _mark(
             run_id=version.run_id,
             manifest=manifest,
             reason=reason,
+            details=_bind_word(now, version, manifest) if action == "approve" else {},
         )
 
     entry, _ = ledger.append(decide)
@@ -181,6 +182,14 @@ def _check_not_in_production(state: State, version: ModelVersion, action: Action
         f"Version {version.version} of {state.model} is in production.",
         hint=f"First move production: greenroom rollback {state.model}, or promote another version.",
     )
+
+
+def _bind_word(state: State, version: ModelVersion, manifest: str | None) -> dict[str, object]:
+    """What waits for this word: the very promotion, with its evidence and policy."""
+    waiting = state.pending.get(version.version)
+    if waiting is None or waiting.manifest != manifest:
+        return {}
+    return {"pending": waiting.seq, "evidence": waiting.evidence, "policy": waiting.policy}
 
 
 def _hash(ledger: Ledger, version: ModelVersion) -> str:

@@ -97,7 +97,10 @@ def check_basis(before: State, now: State, version: ModelVersion, stage: str, ma
             != before.standing(version.version, version.created_ms)
         ),
         "a person rejected these files": manifest in now.rejected,
-        "a person's approval changed": (manifest in now.approved) != (manifest in before.approved),
+        "a person's approval changed": (
+            (manifest in now.approved) != (manifest in before.approved)
+            or (now.pending.get(version.version) != before.pending.get(version.version))
+        ),
     }
     happened = [what for what, changed in changes.items() if changed]
     if happened:

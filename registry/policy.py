@@ -3,14 +3,28 @@
 import difflib
 import hashlib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UsageError
 
-__all__ = ["EvaluationPolicy", "Policy", "read_policy"]
+__all__ = [
+    "ApprovalPolicy",
+    "CalibrationPolicy",
+    "EvaluationPolicy",
+    "LatencyPolicy",
+    "MetricPolicy",
+    "Policy",
+    "SlicesPolicy",
+    "read_policy",
+]
+
+MetricName = Literal[
+    "auto", "log_loss", "brier", "error", "roc_auc", "squared_error", "absolute_error", "pinball"
+]
 
 
 class _Section(BaseModel):
@@ -21,7 +35,7 @@ class EvaluationPolicy(_Section):
     """Rows to judge by, where the candidate's run brings none.
 
     Attributes:
-        data: File, folder or ``s3://`` URI; ``--data`` says otherwise.
+        data: File, folder, SQL query's URI or ``s3://`` URI; ``--data`` says otherwise.
         target: Column with the truth.
         group: Column whose equal values mark rows that depend on each other; None: every row by itself.
         task: What is predicted; ``auto`` looks at the target.
@@ -33,23 +47,148 @@ class EvaluationPolicy(_Section):
     task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
 
 
-class Policy(_Section):
-    """A policy; without a file these defaults hold (DESIGN: superiority for production).
+class MetricPolicy(_Section):
+    """What "better than the holder" means.
 
     Attributes:
-        evaluation: Rows to judge by.
-        confidence: One-sided confidence with which a candidate must be better.
+        name: The metric; ``auto``: squared error for regression, log loss where both models answer with
+            probabilities, else the error rate.
+        mode: ``superiority``, or ``non_inferiority``: no worse than the margin, neither than the holder nor
+            than the best version that was ever in production.
+        margin: How much worse is still acceptable, in the metric's own unit. Non-inferiority only.
+        effect: The smallest improvement worth promoting for, in the metric's own unit: what power and "rows
+            needed" are about. None: 0.01, for regression 2 % of the holder's loss.
+        floor: What the candidate must reach by itself: a loss at most, a ROC AUC at least.
+        quantile: Which quantile is predicted (``pinball``).
+    """
+
+    name: MetricName = "auto"
+    mode: Literal["superiority", "non_inferiority"] = "superiority"
+    margin: float | None = Field(default=None, gt=0)
+    effect: float | None = Field(default=None, gt=0)
+    floor: float | None = None
+    quantile: float = Field(default=0.5, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_margin(self) -> "MetricPolicy":
+        if self.mode == "non_inferiority" and self.margin is None:
+            raise ValueError("non_inferiority needs a margin, in the metric's own unit")
+        if self.mode == "superiority" and self.margin is not None:
+            raise ValueError('a margin needs mode = "non_inferiority"')
+        return self
+
+
+class SlicesPolicy(_Section):
+    """Parts of the rows that must not get worse.
+
+    Attributes:
+        columns: Columns whose values make slices.
+        margin: How much worse a slice may get, in the metric's own unit.
+        min_rows: Slices with fewer rows are shown, and do not decide.
+    """
+
+    columns: tuple[str, ...] = ()
+    margin: float = Field(default=0.0, ge=0)
+    min_rows: int = Field(default=100, ge=2)
+
+
+class CalibrationPolicy(_Section):
+    """Whether the candidate's probabilities come true.
+
+    Attributes:
+        max_error: Largest expected calibration error (0 to 1); None: not asked.
+    """
+
+    max_error: float | None = Field(default=None, gt=0, lt=1)
+
+
+class LatencyPolicy(_Section):
+    """Time and memory of predicting, measured beside the holder in one interleaved run.
+
+    Attributes:
+        max_ratio: Largest median time of one row and of a batch, as a multiple of the holder's.
+        max_ms: Largest median time of one row, milliseconds.
+        max_batch_ms: The same of a batch.
+        batch_rows: Rows in a batch.
+        repeats: Calls that are timed, each kind and model.
+        max_memory_ratio: Largest memory of the process, as a multiple of the holder's.
+        max_memory_mb: Largest memory of the process, MB.
+    """
+
+    max_ratio: float | None = Field(default=None, gt=0)
+    max_ms: float | None = Field(default=None, gt=0)
+    max_batch_ms: float | None = Field(default=None, gt=0)
+    batch_rows: int = Field(default=1000, ge=1)
+    repeats: int = Field(default=30, ge=5)
+    max_memory_ratio: float | None = Field(default=None, gt=0)
+    max_memory_mb: float | None = Field(default=None, gt=0)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether any limit is set."""
+        limits = (self.max_ratio, self.max_ms, self.max_batch_ms, self.max_memory_ratio, self.max_memory_mb)
+        return any(limit is not None for limit in limits)
+
+
+class ApprovalPolicy(_Section):
+    """Whose word a promotion to production needs.
+
+    Attributes:
+        required: Whether it needs any.
+        four_eyes: Whether it must be somebody else than who asked for the promotion.
+        self_declared: Whether, for four eyes, the name that somebody gives themselves counts; without it,
+            only a user whom MLflow authenticated.
+    """
+
+    required: bool = False
+    four_eyes: bool = False
+    self_declared: bool = False
+
+
+class Policy(_Section):
+    """A policy; without a file these defaults hold (superiority for production, and integrity everywhere).
+
+    Attributes:
+        confidence: One minus the error budget that all attempts against one holder share.
         trust: ``checked`` refuses artifacts that would run code nobody vouched for; ``author`` runs them,
             as MLflow does everywhere.
         allow_override: Whether ``--override`` may be used.
         timeout_s: Seconds a model may take to load and answer.
+        signature: ``compatible``: whoever calls the holder can call the candidate in the same way.
+        contract: Whether the artifact must carry a data contract (``contract.json``).
+        evaluation: Rows to judge by.
+        metric: What better means.
+        slices: What must not get worse.
+        calibration: Whether probabilities come true.
+        latency: What predicting may cost.
+        approval: Whose word it needs.
+        gates: Settings of the team's own gates (entry point ``greenroom.gates``), by name; only gates that
+            are named here are asked.
     """
 
-    evaluation: EvaluationPolicy = Field(default_factory=EvaluationPolicy)
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     trust: Literal["checked", "author"] = "checked"
     allow_override: bool = True
     timeout_s: float = Field(default=600.0, gt=0)
+    signature: Literal["any", "compatible"] = "any"
+    contract: bool = False
+    evaluation: EvaluationPolicy = Field(default_factory=EvaluationPolicy)
+    metric: MetricPolicy = Field(default_factory=MetricPolicy)
+    slices: SlicesPolicy = Field(default_factory=SlicesPolicy)
+    calibration: CalibrationPolicy = Field(default_factory=CalibrationPolicy)
+    latency: LatencyPolicy = Field(default_factory=LatencyPolicy)
+    approval: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
+    gates: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def alpha(self) -> float:
+        """The chance, over all attempts against one holder, that an equal version is called better."""
+        return 1 - self.confidence
+
+    @property
+    def asks_rows(self) -> bool:
+        """Whether a candidate is measured on rows even where there is no holder to compare with."""
+        return bool(self.metric.floor is not None or self.calibration.max_error is not None or self.gates)
 
     def compute_digest(self) -> str:
         """sha256 over the policy's values, in hexadecimal."""
@@ -78,8 +217,18 @@ def read_policy(path: Path | None) -> Policy:
 
 def _word(path: Path, problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{path}: {key}: {problem['msg'].lower()} (found {problem['input']!r})."
-    known = [*Policy.model_fields, *(f"evaluation.{name}" for name in EvaluationPolicy.model_fields)]
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"{path}: there is no key {key!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(_list_keys()), n=1)
+        return f"{path}: there is no key {key!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+    if problem["type"] == "value_error":
+        return f"{path}: {key}: {problem['ctx']['error']}."
+    return f"{path}: {key}: {problem['msg'].lower()} (found {problem['input']!r})."
+
+
+def _list_keys() -> Iterator[str]:
+    for name, what in Policy.model_fields.items():
+        kind = what.annotation
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            yield from (f"{name}.{inner}" for inner in kind.model_fields)
+        else:
+            yield name

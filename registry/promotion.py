@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from .approval import Bond, find_waiting, judge_approval
 from .errors import ConflictError, RefusedError
-from .evidence import Evidence, record_evidence
+from .gates.extensions import check_gates
 from .gates.verdict import GateResult, Verdict, combine
-from .judging import Case, Judgement, judge
-from .ledger.entry import Draft
+from .judging import Case
+from .ledger.entry import Action, Draft
 from .ledger.ledger import Ledger, conflict, new_nonce
-from .ledger.state import State
-from .names import STAGING, check_model_name, check_stage
+from .ledger.state import Pending, State
+from .looking import Looking, Sight
+from .names import PRODUCTION, STAGING, check_model_name, check_stage
 from .planning import check_basis, choose_version
 from .policy import Policy
 from .store import ModelVersion
@@ -28,6 +30,13 @@ LONG: Final = "f" * 64
 
 MAX_OVERRIDE: Final = 500
 """Characters of an override's reason that the entry keeps."""
+
+
+SHOWN: Final = {"superiority": "better", "non_inferiority": "no worse"}
+"""What a promotion's entry says that the metric gate showed: see ``State.best``."""
+
+GATES: Final = 16
+"""Gates that an entry has room for, names of a team's own among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,7 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
     check_stage(request.to)
     if request.override and not request.policy.allow_override:
         raise RefusedError("The policy forbids --override.")
+    check_gates(request.policy.gates)
     ledger.seal(_rehearse(request), State(ledger=LONG[:32], model=request.name, link=LONG))
     state = preview_history(ledger) if request.dry_run else ensure_history(ledger)
     if request.expect is not None and state.seq != request.expect:
@@ -136,7 +146,7 @@ def promote(ledger: Ledger, request: PromotionRequest, *, progress: Progress = l
 
 def _rehearse(request: PromotionRequest) -> Draft:
     """An entry as long as any that may come of it: a reason that does not fit is refused before judging."""
-    details = {"gates": dict.fromkeys((LONG[:12] + str(place) for place in range(8)), "not_enough_data")}
+    details = {"gates": dict.fromkeys((LONG[:12] + str(place) for place in range(GATES)), "not_enough_data")}
     return Draft(
         action="promote",
         nonce=new_nonce(),
@@ -174,7 +184,7 @@ def _tell_overtaken(ledger: Ledger, request: PromotionRequest, state: State) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Promotion:
-    """One promotion on its way: judged, kept, committed, projected."""
+    """One promotion on its way: looked at, approved where that is asked, committed, projected."""
 
     ledger: Ledger
     request: PromotionRequest
@@ -184,18 +194,30 @@ class _Promotion:
     progress: Progress
 
     def decide(self, outcome: Outcome) -> Outcome:
-        judgement = judge(self._make_case())
-        outcome = replace(outcome, gates=judgement.gates, verdict=combine(judgement.gates))
+        looking = Looking(
+            self.ledger,
+            self._make_case(),
+            expect=self.request.expect,
+            dry_run=self.request.dry_run,
+            find_waiting=lambda manifest: self._find_word(self.state, manifest),
+        )
+        try:
+            sight = looking.look()
+        except ConflictError as error:
+            return self._tell_conflict(outcome, error)
+        gates = (*sight.gates, *self._ask_approval(sight))
+        outcome = replace(outcome, gates=gates, verdict=combine(gates), seq=sight.state.seq)
+        if sight.evidence:
+            evidence_run = sight.evidence.run_id
+            outcome = replace(outcome, evidence_run=evidence_run, evidence_experiment=sight.experiment_id)
         if self.request.dry_run:
             return outcome
-        self.progress("keeping the evidence in MLflow")
-        experiment_id = self.ledger.open().chapter.experiment_id
-        evidence = self._keep(experiment_id, outcome, judgement)
-        outcome = replace(outcome, evidence_run=evidence.run_id, evidence_experiment=experiment_id)
-        if outcome.verdict != "yes":
-            return outcome
-        self.progress("writing the entry")
-        return self._commit(self._draft(outcome, judgement, evidence), outcome)
+        if outcome.verdict == "yes":
+            self.progress("writing the entry")
+            return self._commit(self._draft("promote", outcome, sight), outcome, sight)
+        if outcome.verdict == "pending":
+            return self._wait(outcome, sight)
+        return replace(outcome, unfinished=finish(self.ledger)) if sight.reserved else outcome
 
     def _make_case(self) -> Case:
         return Case(
@@ -210,26 +232,51 @@ class _Promotion:
             progress=self.progress,
         )
 
-    def _keep(self, experiment_id: str, outcome: Outcome, judgement: Judgement) -> Evidence:
-        return record_evidence(
-            self.ledger.store,
-            experiment_id,
-            version=self.version,
+    def _find_waiting(self, state: State, manifest: str) -> Pending | None:
+        return find_waiting(state, self._bind(state, manifest))
+
+    def _bind(self, state: State, manifest: str) -> Bond:
+        holder = state.holder(self.request.to)
+        return Bond(
+            version=self.version.version,
             stage=self.request.to,
-            was=outcome.was,
-            gates=judgement.gates,
-            measured=judgement.measured,
-            scratch=self.scratch,
-            actor=self.ledger.actor.name,
+            was=holder.version if holder else None,
+            manifest=manifest,
+            policy=self.request.policy.compute_digest(),
         )
 
-    def _draft(self, outcome: Outcome, judgement: Judgement, evidence: Evidence) -> Draft:
+    def _find_word(self, state: State, manifest: str) -> Pending | None:
+        waiting = self._find_waiting(state, manifest)
+        return waiting if waiting and waiting.word else None
+
+    def _ask_approval(self, sight: Sight) -> tuple[GateResult, ...]:
+        """Asked last, and only of a version that everything else speaks for."""
+        policy = self.request.policy.approval
+        if (
+            not policy.required
+            or self.request.to != PRODUCTION
+            or sight.verdict != "yes"
+            or not sight.manifest
+        ):
+            return ()
+        bond = self._bind(sight.state, sight.manifest.digest)
+        return (judge_approval(self.request.name, find_waiting(sight.state, bond), bond, policy),)
+
+    def _wait(self, outcome: Outcome, sight: Sight) -> Outcome:
+        """Appends ``pending``, once."""
+        if sight.manifest and self._find_waiting(sight.state, sight.manifest.digest):
+            return outcome
+        return self._commit(self._draft("pending", outcome, sight), outcome, sight)
+
+    def _draft(self, action: Action, outcome: Outcome, sight: Sight) -> Draft:
         details: dict[str, object] = {"gates": {gate.name: gate.verdict for gate in outcome.gates}}
         if self.request.override:
             details["override"] = self.request.override[:MAX_OVERRIDE]
-        manifest = judgement.manifest
+        elif any(gate.name == "metric" for gate in outcome.gates):
+            details["shown"] = SHOWN[self.request.policy.metric.mode]
+        manifest, evidence = sight.manifest, sight.evidence
         return Draft(
-            action="promote",
+            action=action,
             nonce=new_nonce(),
             stage=self.request.to,
             version=self.version.version,
@@ -238,20 +285,26 @@ class _Promotion:
             run_id=self.version.run_id,
             manifest=manifest.digest if manifest else None,
             layout=manifest.layout if manifest else None,
-            evidence_run=evidence.run_id,
-            evidence=evidence.digest,
+            evidence_run=evidence.run_id if evidence else None,
+            evidence=evidence.digest if evidence else None,
             policy=self.request.policy.compute_digest(),
             reason=self.request.reason,
             details=details,
         )
 
-    def _commit(self, draft: Draft, outcome: Outcome) -> Outcome:
+    def _commit(self, draft: Draft, outcome: Outcome, sight: Sight) -> Outcome:
+        expect = self.request.expect
+        if expect is not None and sight.reserved:
+            expect = sight.state.seq
         try:
-            done = commit(self.ledger, self.state, self.version, draft, expect=self.request.expect)
+            done = commit(self.ledger, sight.state, self.version, draft, expect=expect)
         except ConflictError as error:
-            seq = self.ledger.open().state.seq
-            return replace(outcome, verdict="conflict", conflict=error.what, seq=seq)
-        return replace(outcome, seq=done.seq, moved=True, unfinished=done.unfinished)
+            return self._tell_conflict(outcome, error)
+        return replace(outcome, seq=done.seq, moved=draft.action == "promote", unfinished=done.unfinished)
+
+    def _tell_conflict(self, outcome: Outcome, error: ConflictError) -> Outcome:
+        seq = self.ledger.open().state.seq
+        return replace(outcome, verdict="conflict", conflict=error.what, seq=seq)
 
 
 @dataclass(frozen=True, slots=True)

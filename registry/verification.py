@@ -14,7 +14,7 @@ from typing import Any, Final
 from .errors import ArtifactError
 from .nursery import ForkedProcess, fork_answer
 
-__all__ = ["Answers", "find_misfits", "run_model"]
+__all__ = ["Answers", "find_misfits", "list_environment", "run_model"]
 
 PASSED_ON: Final = (
     "PATH",
@@ -103,10 +103,8 @@ def run_model(
 
 
 def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]:
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": "sqlite://"}
     (place / "output").touch()
-    process = fork_answer(place / "request.json", env=environment, folder=place)
+    process = fork_answer(place / "request.json", env=list_environment(), folder=place)
     try:
         exit_code = _wait(process, timeout_s, stop)
     finally:
@@ -118,6 +116,12 @@ def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]
         raise ArtifactError(f"The model's process ended with code {exit_code}: {lines[-1][:300]}")
     answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return answer
+
+
+def list_environment() -> dict[str, str]:
+    """What a judged model's process gets to see of the environment: no credentials."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed_on | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": "sqlite://"}
 
 
 def _wait(process: ForkedProcess, timeout_s: float, stop: threading.Event) -> int:

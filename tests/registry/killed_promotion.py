@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 from registry import PRODUCTION, Settings, open_store
-from registry.evidence import record_evidence
+from registry.evidence import begin_evidence, keep_evidence
 from registry.gates.verdict import GateResult
 from registry.ledger.entry import Draft
 from registry.ledger.ledger import Actor, Ledger, new_nonce
 from registry.promotion import commit
+from registry.reserving import Inquiry, reserve
 from registry.upkeep import ensure_history
 from tests.registry.histories import MortalStore
 
@@ -26,15 +27,19 @@ def main(uri: str, name: str, number: str, at: int) -> None:
     version = store.get_version(name, number)
     holder = state.holder(PRODUCTION)
     was = holder.version if holder else None
+    run_id = begin_evidence(store, ledger.open().chapter.experiment_id, version=version, stage=PRODUCTION)
+    inquiry = Inquiry(version, PRODUCTION, "files", holder, None, "rows", "policy")
+    _, state = reserve(ledger, state, inquiry, run_id)
     with tempfile.TemporaryDirectory() as scratch:
-        evidence = record_evidence(
-            ledger.store,
-            ledger.open().chapter.experiment_id,
+        evidence = keep_evidence(
+            store,
+            run_id,
             version=version,
             stage=PRODUCTION,
             was=was,
-            gates=[GateResult("answers", "yes", "It answered.")],
-            measured=None,
+            integrity=[GateResult("answers", "yes", "It answered.")],
+            quality=[],
+            looked=None,
             scratch=Path(scratch),
         )
     draft = Draft(

@@ -13,13 +13,15 @@ import pandas as pd
 import pytest
 
 from registry import ArtifactError, DataError, PromotionRequest, promote
-from registry.gates.bootstrap import compare
-from registry.gates.losses import compute_losses
-from registry.gates.verdict import judge_improvement
-from registry.judging import Case, judge
+from registry.gates.bootstrap import estimate
+from registry.gates.losses import compute_loss
+from registry.gates.material import Material
+from registry.gates.metric import judge_metric
+from registry.hearing import hear
+from registry.judging import Case, examine
 from registry.ledger.ledger import Ledger
 from registry.ledger.state import State
-from registry.policy import EvaluationPolicy, Policy
+from registry.policy import EvaluationPolicy, MetricPolicy, Policy
 from registry.question import find_question
 from registry.stores.memory import MemoryStore
 from registry.verification import run_model
@@ -68,9 +70,11 @@ def is_alive(marker: Path) -> bool:
 
 def test_a_model_that_hangs_is_ended_with_everything_it_started(tmp_path: Path) -> None:
     marker = tmp_path / "child"
+    quick = write_model(tmp_path / "quick", tmp_path / "other", hangs=False)
+    run_model(quick, scratch=tmp_path)  # whatever is imported once is imported now
     model = write_model(tmp_path / "model", marker, hangs=True)
     with pytest.raises(ArtifactError, match="did not answer within"):
-        run_model(model, scratch=tmp_path, timeout_s=6)
+        run_model(model, scratch=tmp_path, timeout_s=5)
     assert not is_alive(marker)
 
 
@@ -107,8 +111,9 @@ def test_ctrl_c_ends_the_model_at_once(tmp_path: Path) -> None:
 
     threading.Thread(target=interrupt, daemon=True).start()
     start = time.monotonic()
+    assert examine(case).is_sound
     with pytest.raises(KeyboardInterrupt):
-        judge(case)
+        hear(case, None)
     assert time.monotonic() - start < 30
     assert not is_alive(marker)
 
@@ -129,14 +134,22 @@ def test_requirements_that_are_no_text_or_name_nothing_are_read_past(
 # rows
 
 
+def judge_error(rows: int, blocks: int) -> Any:
+    """The candidate is right everywhere, the holder nowhere."""
+    table = pd.DataFrame({"delay": np.zeros(rows), "day": np.arange(rows) % blocks})
+    answers = {"holder": pd.DataFrame({"prediction": np.ones(rows)}), "candidate": table[["delay"]]}
+    answers["candidate"] = answers["candidate"].set_axis(["prediction"], axis=1)
+    material = Material(table, "delay", "regression", (), "day", {"candidate": "2", "holder": "1"}, answers)
+    return judge_metric(material, MetricPolicy(), level=0.05, next_level=0.01)[0]
+
+
 @pytest.mark.parametrize("blocks", [1, 4])
 def test_a_few_blocks_prove_nothing_whatever_they_say(blocks: int) -> None:
     """A bootstrap over one row never varies: it was as sure as can be."""
-    found = compare(np.full(blocks * 50, 0.6), np.full(blocks * 50, 0.1), np.repeat(np.arange(blocks), 50))
-    gate = judge_improvement(found, "log_loss", blocks="blocks")
+    gate = judge_error(200, blocks)
     assert gate.verdict == "not_enough_data"
     assert "at least 5 are needed" in gate.reason
-    assert judge_improvement(compare(np.full(5, 0.6), np.full(5, 0.1)), "log_loss").verdict == "yes"
+    assert judge_error(200, 40).verdict == "yes"
 
 
 @pytest.mark.parametrize(
@@ -180,16 +193,15 @@ def test_texts_where_numbers_were_asked_are_named() -> None:
     target = pd.Series([1.0, 2.0], name="delay")
     good, bad = pd.DataFrame({"prediction": [1.0, 2.0]}), pd.DataFrame({"prediction": ["x", "y"]})
     with pytest.raises(DataError, match="delay"):
-        compute_losses(target, good, bad, task="regression", classes=())
+        compute_loss("squared_error", target, bad, task="regression", classes=())
+    missing = pd.Series([1, None], name="delay", dtype="Int64")
     with pytest.raises(DataError, match="Row 1"):
-        compute_losses(
-            pd.Series([1, None], name="delay", dtype="Int64"), good, good, task="regression", classes=()
-        )
+        compute_loss("squared_error", missing, good, task="regression", classes=())
 
 
 def test_two_hundred_thousand_rows_are_compared_in_seconds() -> None:
     chance = np.random.default_rng(1)
     holder = chance.random(200_000)
     start = time.process_time()
-    assert compare(holder, holder - 0.01).lower > 0
-    assert time.process_time() - start < 12
+    assert estimate(holder, holder - 0.01, level=0.03).lower > 0
+    assert time.process_time() - start < 25

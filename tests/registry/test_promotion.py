@@ -61,7 +61,9 @@ def test_a_better_version_is_accepted_and_the_evidence_is_kept(
     assert outcome.evidence_run is not None
     path = store.download_run_file(outcome.evidence_run, "evidence.json", str(tmp_path))
     evidence = json.loads(Path(path).read_text())
-    assert evidence["comparison"]["rows"] == 284
+    (metric,) = evidence["quality"]
+    assert metric["numbers"]["rows"] == 284
+    assert read_history(ledger)[-2].details["attempt"] == 1
     for name in ("rows.parquet", "difference.png", "calibration.png"):
         assert Path(store.download_run_file(outcome.evidence_run, name, str(tmp_path))).stat().st_size > 1000
     run = store.get_run(outcome.evidence_run)
@@ -79,7 +81,9 @@ def test_a_worse_version_is_refused_and_nothing_moves(
     outcome = promote(ledger, request("production", policy=policy))
     assert (outcome.verdict, outcome.moved) == ("no", False)
     assert "not better" in outcome.gates[-1].reason
-    assert store.get_model("m") == before
+    after = store.get_model("m")
+    assert (after.aliases, after.tags[Tag.PROJECTED]) == (before.aliases, str(outcome.seq))
+    assert store.get_version("m", "2").tags[Tag.EVIDENCE] == outcome.evidence_run
 
 
 def test_an_equal_version_is_not_called_better(
@@ -166,7 +170,9 @@ def test_a_dry_run_writes_nothing_at_all(
     store.add_version("m", str(artifacts.good))
     promote(ledger, request("staging"))
     before = _dump(store, tmp_path)
-    assert promote(ledger, request("production", policy=policy, dry_run=True)).verdict == "yes"
+    peek = promote(ledger, request("production", policy=policy, dry_run=True))
+    assert (peek.verdict, verdicts(peek)["answers"]) == ("not_enough_data", "yes")
+    assert "looks at no metric. This is attempt 1" in peek.gates[-1].reason
     assert _dump(store, tmp_path) == before
 
 
@@ -309,7 +315,7 @@ def test_a_model_with_aliases_is_adopted_by_the_first_promotion(
     store.add_version("m", str(artifacts.good))
     assert promote(ledger, request("staging")).seq == 2
     assert promote(ledger, request("production", policy=policy)).was == "1"
-    assert [entry.action for entry in read_history(ledger)] == ["adopt", "promote", "promote"]
+    assert [entry.action for entry in read_history(ledger)] == ["adopt", "promote", "reserve", "promote"]
     assert store.get_model("m").aliases == {"production": "2", "champion": "1"}
     back = rollback(ledger)
     assert back.version == "1"
