@@ -19,7 +19,7 @@ HOLDER = Timing((2.0, 2.0, 50.0), (8.0, 8.0, 8.0), 1000, 300.0)
 )
 def test_each_limit_is_kept_by_the_median(limits: dict[str, float], said: str) -> None:
     slow = Timing((4.0, 4.0, 4.0), (10.0, 10.0, 99.0), 1000, 600.0)
-    found = judge_latency({"candidate": slow, "holder": HOLDER}, LatencyPolicy(**limits))  # type: ignore[arg-type]
+    found = judge_latency({"candidate": slow, "holder": HOLDER}, LatencyPolicy(**limits))
     assert found.verdict == "no"
     assert said in found.reason
 
