@@ -235,6 +235,17 @@ def test_a_model_of_unnamed_numbers_answers_as_mlflow_does(estimator: Any, tmp_p
         assert pair.check(json.dumps({"dataframe_records": records}).encode())
 
 
+@pytest.mark.parametrize("kind", ["int64", "float32"])
+def test_unnamed_numbers_of_other_types_are_read_as_such(kind: str, tmp_path: Path) -> None:
+    matrix = (NUMBERS.to_numpy() * 3).astype(kind)
+    forest = fit(RandomForestRegressor(9, random_state=0), matrix, TRUTH)
+    pair = compile_pair(save(forest, tmp_path / "m", matrix[:4]), tmp_path / "plan")
+    assert pair.check(json.dumps({"inputs": matrix[:50].tolist()}).encode())
+    assert pair.check(json.dumps({"instances": matrix[:1].tolist()}).encode())
+    fraction = json.dumps({"inputs": [[0.1, 0.5, 0.7, 0.9]]}).encode()
+    assert pair.check(fraction) is (kind == "float32")
+
+
 REFUSED: dict[str, tuple[Any, pd.DataFrame, Any, str]] = {
     "neighbours": (KNeighborsClassifier(), NUMBERS, BINARY, "estimator sklearn.KNeighborsClassifier is not"),
     "words": (
