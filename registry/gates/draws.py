@@ -52,9 +52,10 @@ def draw_statistics(units: Units, draws: int, seed: int) -> "NDArray[np.float64]
         variance = squares - 2 * shift * mixed + shift**2 * sizes
         with np.errstate(divide="ignore", invalid="ignore"):
             t = sums / np.sqrt(np.maximum(variance, 0) * len(e) / (len(e) - 1))
-        found[done : done + len(t)] = np.where(variance > 1e-9 * len(e), t, np.sign(sums) * math.inf)
+            far = np.nan_to_num(np.sign(sums) * math.inf, nan=0.0, posinf=math.inf, neginf=-math.inf)
+        found[done : done + len(t)] = np.where(variance > 1e-9 * len(e), t, far)
         done += len(t)
-    return np.nan_to_num(found, nan=0.0, posinf=math.inf, neginf=-math.inf)
+    return found
 
 
 def _weigh(size: int, draws: int, seed: int) -> "Iterator[NDArray[np.floating]]":

@@ -4,8 +4,8 @@ Three readings of one statistic t = improvement / standard error, and the most c
 
 - Student's t, for few units, with its degrees of freedom reduced where units are of unequal size;
 - Hall's monotone transformation, which takes out skewness. A candidate with rare, very bad answers makes the
-  differences skewed to the left, and then plain t is too sure. The skewness is taken one standard error
-  worse than it looks, because what is rare was perhaps not seen;
+  differences skewed to the left, and then plain t is too sure. The skewness is taken one and a half standard
+  errors worse than it looks, because what is rare was perhaps not seen;
 - Student's t, widened by what the bootstrap finds at the level in question.
 
 And no p-value is below 2⁻ᵐ, where m units differ at all: complete agreement of few units can be chance.
@@ -21,8 +21,10 @@ from typing import Any, Final
 
 __all__ = ["Tail", "find_critical", "find_p_value"]
 
-SKEWNESS_ERROR: Final = 6.0
-"""Variance of a sample skewness times n, under normality (Fisher 1930)."""
+CAUTION: Final = 1.5
+"""Standard errors to the cautious side. Simulated with 20 to 60 units and all attempts of a year: at 1 the
+budget of 0.05 is overdrawn to 0.052 where units are lognormal to the bad side (skewness 1.75), at 1.5 it is
+0.036 to 0.046, and an improvement must look a tenth larger to pass with 30 units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,13 @@ class Tail:
 
     @property
     def bend(self) -> float:
-        """Hall's skewness / (3√n), one standard error to the cautious side."""
-        cautious = self.skewness - math.sqrt(SKEWNESS_ERROR / self.units)
-        return cautious / (3 * math.sqrt(self.units))
+        """Hall's skewness / (3√n), to the cautious side.
+
+        Source: Fisher, Proceedings of the London Mathematical Society 30 (1930), variance of a skewness.
+        """
+        n = self.units
+        variance = 6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)) if n > 2 else 1.0  # noqa: PLR2004
+        return (self.skewness - CAUTION * math.sqrt(variance)) / (3 * math.sqrt(n))
 
     @property
     def smallest(self) -> float:
@@ -62,7 +68,7 @@ def find_p_value(t: float, tail: Tail) -> float:
     >>> round(find_p_value(1.96, calm), 3)
     0.025
     >>> round(find_p_value(1.96, Tail(30, 29, -2.0, 1.1, 30)), 3)
-    0.091
+    0.097
     """
     return max(
         _spread_t(t / tail.widening, tail.freedom), _spread_t(_bend(t, tail), tail.freedom), tail.smallest

@@ -62,12 +62,17 @@ class Units:
 
     @property
     def skewness(self) -> float:
-        """Of the units' rests; 0 where they do not differ."""
+        """Of the units' rests, bias corrected; 0 where they do not differ, or are fewer than three.
+
+        Source: Joanes and Gill, The Statistician 47 (1998), G1.
+        """
         import numpy as np  # noqa: PLC0415 - heavy
 
         rests = self.rests
-        scale = np.sqrt((rests**2).mean())
-        return float(((rests / scale) ** 3).mean()) if scale > 0 else 0.0
+        size, scale = len(rests), np.sqrt((rests**2).mean())
+        if size < 3 or scale == 0:  # noqa: PLR2004 - two units are always symmetric
+            return 0.0
+        return float(((rests / scale) ** 3).mean() * np.sqrt(size * (size - 1)) / (size - 2))
 
 
 def gather(differences: "NDArray[np.float64]", blocks: "NDArray[Any] | None") -> Units:
