@@ -73,33 +73,35 @@ def compile_lookup(
     combined = _combine(keys, values)
     if len(set(combined)) != len(table):
         raise NotCompilableError("A lookup has a key twice.")
-    filled = [_read_values(table[slot.name], slot) for slot in slots]
-    doubtful = [None in row for row in zip(*filled, strict=True)]
+    rows, doubtful = _fill_rows(table, slots)
     places = [DOUBT if is_doubtful else place for place, is_doubtful in enumerate(doubtful)]
-    nothing = [slot.missing for slot in slots]
-    rows = [
-        *([0.0 if value is None else value for value in row] for row in zip(*filled, strict=True)),
-        [0.0 if value is None else value for value in nothing],
+    entries = [
+        {
+            "column": columns[key["left"]],
+            "moment": key["type"] == "datetime",
+            "floor": key.get("floor"),
+            "values": known,
+        }
+        for key, known in zip(lookup["keys"], values, strict=True)
     ]
     maker = {
         "make": "lookup",
-        "keys": [
-            {
-                "column": columns[key["left"]],
-                "moment": key["type"] == "datetime",
-                "floor": key.get("floor"),
-                "values": known,
-            }
-            for key, known in zip(lookup["keys"], values, strict=True)
-        ],
+        "keys": entries,
         "slots": [slot.slot for slot in slots],
-        "nothing": DOUBT if None in nothing else len(table),
+        "nothing": DOUBT if any(slot.missing is None for slot in slots) else len(table),
     }
-    return CompiledLookup(
-        maker,
-        np.array(rows, dtype=np.float64).reshape(len(table) + 1, len(slots)),
-        np.array([combined, places], dtype=np.int64).T.copy(),
-    )
+    return CompiledLookup(maker, rows, np.array([combined, places], dtype=np.int64).T.copy())
+
+
+def _fill_rows(table: pd.DataFrame, slots: Sequence[LookupSlot]) -> tuple[NDArray[np.float64], list[bool]]:
+    """The slots of each row, and of none, in the end; which rows the model would refuse."""
+    filled = [_read_values(table[slot.name], slot) for slot in slots]
+    nothing = [slot.missing for slot in slots]
+    rows = [
+        [0.0 if value is None else value for value in row] for row in [*zip(*filled, strict=True), nothing]
+    ]
+    made = np.array(rows, dtype=np.float64).reshape(len(table) + 1, len(slots))
+    return made, [None in row for row in zip(*filled, strict=True)]
 
 
 def _combine(keys: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]) -> list[int]:

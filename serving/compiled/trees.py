@@ -176,31 +176,14 @@ def make_graph(
         raise NotCompilableError(
             "The package onnx is not installed (pip install 'greenroom[fast]')."
         ) from error
-    nodes, roots = _join_nodes(trees)
-    kind, dtype = (TensorProto.FLOAT, np.float32) if single else (TensorProto.DOUBLE, np.float64)
-    options: dict[str, Any] = {}
-    if takes_missing:
-        options["nodes_missing_value_tracks_true"] = nodes.missing_left.astype(int).tolist()
-    splits = round_down(nodes.threshold) if single else nodes.threshold
+    kind = TensorProto.FLOAT if single else TensorProto.DOUBLE
+    attributes = _list_attributes(trees, single=single, takes_missing=takes_missing)
+    attributes = {
+        name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        for name, value in attributes.items()
+    }
     node = helper.make_node(
-        "TreeEnsemble",
-        ["features"],
-        ["scores"],
-        domain="ai.onnx.ml",
-        n_targets=targets,
-        aggregate_function=_SUM,
-        post_transform=0,
-        tree_roots=roots,
-        nodes_featureids=nodes.feature.tolist(),
-        nodes_modes=numpy_helper.from_array(np.zeros(len(nodes.feature), np.uint8)),
-        nodes_splits=numpy_helper.from_array(splits),
-        nodes_truenodeids=nodes.left.tolist(),
-        nodes_trueleafs=nodes.leaf_left.astype(int).tolist(),
-        nodes_falsenodeids=nodes.right.tolist(),
-        nodes_falseleafs=nodes.leaf_right.astype(int).tolist(),
-        leaf_targetids=nodes.target.tolist(),
-        leaf_weights=numpy_helper.from_array(nodes.weight.astype(dtype)),
-        **options,
+        "TreeEnsemble", ["features"], ["scores"], domain="ai.onnx.ml", n_targets=targets, **attributes
     )
     graph = helper.make_graph(
         [node],
@@ -211,3 +194,25 @@ def make_graph(
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
     return bytes(made.SerializeToString())
+
+
+def _list_attributes(trees: Sequence[Tree], *, single: bool, takes_missing: bool) -> dict[str, Any]:
+    """The operator's attributes; arrays where it takes tensors."""
+    nodes, roots = _join_nodes(trees)
+    attributes: dict[str, Any] = {
+        "aggregate_function": _SUM,
+        "post_transform": 0,
+        "tree_roots": roots,
+        "nodes_featureids": nodes.feature.tolist(),
+        "nodes_modes": np.zeros(len(nodes.feature), np.uint8),
+        "nodes_splits": round_down(nodes.threshold) if single else nodes.threshold,
+        "nodes_truenodeids": nodes.left.tolist(),
+        "nodes_trueleafs": nodes.leaf_left.astype(int).tolist(),
+        "nodes_falsenodeids": nodes.right.tolist(),
+        "nodes_falseleafs": nodes.leaf_right.astype(int).tolist(),
+        "leaf_targetids": nodes.target.tolist(),
+        "leaf_weights": nodes.weight.astype(np.float32 if single else np.float64),
+    }
+    if takes_missing:
+        attributes["nodes_missing_value_tracks_true"] = nodes.missing_left.astype(int).tolist()
+    return attributes
