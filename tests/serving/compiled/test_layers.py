@@ -64,6 +64,14 @@ def test_code_that_train_model_did_not_write_is_not_compiled(tmp_path: Path) -> 
         compile_artifact(artifact, tmp_path / "plan")
 
 
+def test_evaluation_rows_that_the_artifact_carries_are_compared_too(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path, "linear_model.LogisticRegression")
+    before = compile_artifact(artifact, tmp_path / "one").rows
+    (artifact / "evaluation").mkdir()
+    make_flights().to_parquet(artifact / "evaluation" / "rows.parquet")
+    assert compile_artifact(artifact, tmp_path / "two").rows >= before + len(FLIGHTS)
+
+
 def test_layers_of_a_later_format_are_not_compiled(tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path, "linear_model.LogisticRegression")
     path = artifact / "artifacts" / "parts" / "layers.json"
