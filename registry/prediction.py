@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["PREDICTION", "PROBABILITY", "normalise"]
+__all__ = ["PREDICTION", "PROBABILITY", "conform", "normalise"]
 
 PREDICTION: Final = "prediction"
 PROBABILITY: Final = "probability."
 MAX_MESSAGE: Final = 300
 """Characters of a foreign model's error that are passed on."""
+
+MAX_EXACT: Final = 2**53
+"""Whole numbers up to which float64 holds every one."""
 
 SUM_TOLERANCE: Final = 1e-3
 """How far a row of probabilities may be from 1: float32 models round."""
@@ -36,8 +39,11 @@ def main(argv: list[str]) -> int:
 
 
 def _word(error: Exception) -> str:
-    """The first line: further ones show the caller's rows."""
-    first = (str(error).splitlines() or [""])[0]
+    """The first line: further ones show the caller's rows. MLflow's own reason comes last."""
+    text = str(error)
+    if text.startswith("Failed to enforce schema") and "Error: " in text:
+        text = text.rpartition("Error: ")[2]
+    first = (text.splitlines() or [""])[0]
     return f"{type(error).__name__}: {first[:MAX_MESSAGE]}"
 
 
@@ -61,6 +67,7 @@ def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -
     start = time.perf_counter()
     try:
         rows = pd.read_parquet(request["rows"], columns=_choose_columns(model, request))
+        rows = conform(rows, model.metadata.get_input_schema())
         raw = model.predict(rows, params=_ask_for_probability(model))
         answers = normalise(raw, request["task"], request["classes"])
         if len(answers) != len(rows):
@@ -69,6 +76,42 @@ def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -
     except Exception as error:  # noqa: BLE001 - whatever a foreign model raises is the finding
         result["rows_error"] = _word(error)
     result["predict_s"] = time.perf_counter() - start
+
+
+def conform(frame: Any, schema: Any) -> Any:
+    """Brings a table's columns into the types that a model names, where no value changes by it.
+
+    A file has whole numbers where the model takes any number, moments in other units, categories instead of
+    texts; MLflow refuses all of these in a table, although it takes them in a request.
+
+    Args:
+        frame: n rows.
+        schema: The model's input schema, or None.
+    """
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    if schema is None or not schema.has_input_names() or schema.is_tensor_spec():
+        return frame
+    for column in schema.inputs:
+        if column.name not in frame:
+            continue
+        values, kind = frame[column.name], column.type.name
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.astype(values.dtype.categories.dtype)
+        if kind == "double" and pd.api.types.is_integer_dtype(values) and _is_exact(values):
+            values = values.astype("float64")
+        elif kind == "long" and pd.api.types.is_integer_dtype(values) and not values.isna().any():
+            values = values.astype("int64")
+        elif kind == "datetime" and pd.api.types.is_datetime64_dtype(values):
+            values = values.astype("datetime64[ns]")
+        frame = frame.assign(**{column.name: values})
+    return frame
+
+
+def _is_exact(values: Any) -> bool:
+    """Whether every whole number is a float64 too."""
+    known = values.dropna()
+    return not len(known) or bool(known.abs().max() <= MAX_EXACT)
 
 
 def _choose_columns(model: Any, request: dict[str, Any]) -> list[str]:

@@ -15,6 +15,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+from .prediction import conform
+
 __all__ = ["main"]
 
 KINDS: Final = 50
@@ -30,11 +32,11 @@ def main(argv: list[str]) -> int:
     import pandas as pd  # noqa: PLC0415 - heavy
 
     request = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    model = mlflow.pyfunc.load_model(request["model"])
+    model = mlflow.pyfunc.load_model(request["model"], suppress_warnings=True)
     frame = pd.read_parquet(request["rows"])
     schema = model.metadata.get_input_schema()
     named = schema.input_names() if schema is not None and schema.has_input_names() else []
-    frame = frame[[name for name in named if name in frame] or request["features"]]
+    frame = conform(frame[[name for name in named if name in frame] or request["features"]], schema)
     _serve(model, _fill(frame, request["batch_rows"]), frame, request["socket"])
     return 0
 

@@ -241,8 +241,10 @@ def _judge(found: Estimate, metric: str, effect: float, needed: int | None, unit
     seen = _say_change(found, metric, word)
     test = f"p = {_word_p(found.p_value)}, this attempt's level {found.level:.2g}; {over}"
     if found.p_value <= found.level:
-        least = "at least" if found.lower >= 0 else "at worst"
-        reason = f"{seen}, {least} {found.lower:+.4f} better ({test})."
+        least = (
+            f"at least {found.lower:.4f} better" if found.lower >= 0 else f"at worst {-found.lower:.4f} worse"
+        )
+        reason = f"{seen}, {least} ({test})."
         return GateResult("metric", "yes", reason, numbers=numbers)
     ceiling = _find_ceiling(found)
     if ceiling < (0.0 if found.margin else effect):
