@@ -27,6 +27,7 @@ def _run(arguments: argparse.Namespace) -> Answer:
         "action": found.entry.action,
         "version": found.entry.version,
         "agrees": found.agrees,
+        "exact": found.is_exact,
         "gates": [
             {"name": gate.name, "verdict": gate.verdict, "reason": gate.reason} for gate in found.gates
         ],
@@ -35,7 +36,8 @@ def _run(arguments: argparse.Namespace) -> Answer:
     }
     lines = [f"  {gate.name}  {gate.verdict}: {gate.reason}" for gate in found.gates]
     lines += [f"  ! {difference}" for difference in found.differences]
-    said = "agrees to the last digit" if found.agrees else "does NOT agree with its evidence"
+    digits = "to the last digit" if found.is_exact else "to six digits (it was decided on another processor)"
+    said = f"agrees {digits}" if found.agrees else "does NOT agree with its evidence"
     what = (
         f"Entry {found.entry.seq} of {arguments.name} ({found.entry.action}, version {found.entry.version})"
     )

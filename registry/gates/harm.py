@@ -18,6 +18,9 @@ __all__ = ["judge_calibration", "judge_slices"]
 
 MAX_NAMED: Final = 5
 
+CHANCE: Final = 0.05
+"""Level at which probabilities are said not to come true."""
+
 
 def judge_slices(material: Material, policy: Policy) -> GateResult:
     """None of the slices may be shown to be worse than its margin; corrected for their number.
@@ -69,6 +72,7 @@ def _word_slices(found: tuple[SliceResult, ...], metric: str, margin: float) -> 
 def judge_calibration(material: Material, max_error: float) -> GateResult:
     """The candidate's expected calibration error, freed of what chance adds, against the largest allowed.
 
+    Refused where it is too large, and where that is no chance (slope and intercept are not 1 and 0 either).
     Of more than two classes the likeliest one is looked at.
 
     Raises:
@@ -90,4 +94,9 @@ def judge_calibration(material: Material, max_error: float) -> GateResult:
     said = (
         f"Probabilities are off by {found.ece:.3f} ({shape}, {found.rows:,} rows); {max_error:g} is allowed"
     )
-    return GateResult("calibration", "yes" if found.ece <= max_error else "no", f"{said}.", numbers=numbers)
+    if found.ece <= max_error:
+        return GateResult("calibration", "yes", f"{said}.", numbers=numbers)
+    if found.p_value > CHANCE:
+        reason = f"{said}, but with so few rows that may be chance (p = {found.p_value:.2g})."
+        return GateResult("calibration", "not_enough_data", reason, numbers=numbers)
+    return GateResult("calibration", "no", f"{said}.", numbers=numbers)

@@ -7,7 +7,6 @@ Monthly Weather Review 78 (1950); Koenker and Bassett, Econometrica 46 (1978), t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOSSES",
-    "Losses",
     "choose_metric",
     "compute_loss",
-    "compute_losses",
     "has_probabilities",
     "place_classes",
 ]
@@ -48,15 +45,6 @@ CLIP: Final = 1e-15
 
 TWO: Final = 2
 """Classes of which one probability says all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Losses of both models on the same rows, and what they are called."""
-
-    metric: str
-    holder: "NDArray[np.float64]"
-    candidate: "NDArray[np.float64]"
 
 
 def choose_metric(
@@ -133,24 +121,6 @@ def compute_loss(
         return _miss(truth, answers, names)
     table = answers[[PROBABILITY + name for name in names]].to_numpy(dtype="float64")
     return _log(truth, table) if metric == "log_loss" else _square(truth, table)
-
-
-def compute_losses(
-    target: "pd.Series[Any]",
-    holder: "pd.DataFrame",
-    candidate: "pd.DataFrame",
-    *,
-    task: str,
-    classes: Sequence[Any],
-) -> Losses:
-    """The finest loss that both models' answers allow, see :func:`choose_metric`.
-
-    Raises:
-        DataError: A row's target is missing or none of the classes, or an answer is missing.
-    """
-    metric = choose_metric(task=task, classes=classes, answers=(holder, candidate))
-    losses = [compute_loss(metric, target, one, task=task, classes=classes) for one in (holder, candidate)]
-    return Losses(metric, *losses)
 
 
 def place_classes(target: "pd.Series[Any]", names: Sequence[str]) -> "NDArray[np.intp]":

@@ -211,7 +211,7 @@ def test_quality_gates_look_together_and_a_replay_agrees_to_the_last_digit(
     found = {path.name for path in pictures.rglob("*.png")}
     assert found == {"difference.png", "slices.png", "calibration.png", "latency.png"}
     again = replay(ledger, outcome.seq)
-    assert (again.agrees, again.differences) == (True, ())
+    assert (again.agrees, again.is_exact, again.differences) == (True, True, ())
     document = next(pictures.rglob("evidence.json"))
     document.write_text(document.read_text().replace("0.2", "0.3", 1))
     with pytest.raises(TamperedError, match="not what the decision rested on"):

@@ -10,64 +10,43 @@ from sklearn.metrics import (
 )
 
 from registry import DataError
-from registry.gates.losses import choose_metric, compute_loss, compute_losses
+from registry.gates.losses import choose_metric, compute_loss
 from registry.prediction import normalise
 
 
-def test_probabilities_on_both_sides_give_log_loss_as_scikit_learn_counts_it() -> None:
+def test_the_log_loss_is_scikit_learns() -> None:
     truth = pd.Series([0, 1, 1, 0], name="late")
-    holder = pd.DataFrame({"probability.0": [0.7, 0.4, 0.2, 0.9], "probability.1": [0.3, 0.6, 0.8, 0.1]})
-    candidate = pd.DataFrame({"probability.0": [0.5] * 4, "probability.1": [0.5] * 4})
-    found = compute_losses(truth, holder, candidate, task="binary", classes=(0, 1))
-    assert found.metric == "log_loss"
-    assert found.holder.mean() == pytest.approx(log_loss(truth, holder))
-    assert found.candidate.mean() == pytest.approx(np.log(2))
+    answers = pd.DataFrame({"probability.0": [0.7, 0.4, 0.2, 0.9], "probability.1": [0.3, 0.6, 0.8, 0.1]})
+    found = compute_loss("log_loss", truth, answers, task="binary", classes=(0, 1))
+    assert found.mean() == pytest.approx(log_loss(truth, answers))
 
 
-def test_labels_on_one_side_reduce_both_to_the_error_rate() -> None:
+def test_labels_and_probabilities_have_an_error_rate() -> None:
     truth = pd.Series(["cat", "dog", "dog"], name="animal")
     labels = pd.DataFrame({"prediction": ["cat", "dog", "cat"]})
     scores = pd.DataFrame({"probability.cat": [0.1, 0.2, 0.3], "probability.dog": [0.9, 0.8, 0.7]})
-    found = compute_losses(truth, labels, scores, task="binary", classes=("cat", "dog"))
-    assert found.metric == "error"
-    assert found.holder.tolist() == [0, 0, 1]
-    assert found.candidate.tolist() == [1, 0, 0]
+    found = [
+        compute_loss("error", truth, one, task="binary", classes=("cat", "dog")) for one in (labels, scores)
+    ]
+    assert [one.tolist() for one in found] == [[0, 0, 1], [1, 0, 0]]
 
 
-def test_one_and_one_point_zero_and_true_are_one_class() -> None:
-    truth = pd.Series([1.0, 0.0, 1.0], name="late")
-    found = compute_losses(
-        truth,
-        pd.DataFrame({"prediction": [1, 0, 0]}),
-        pd.DataFrame({"prediction": [True, False, True]}),
-        task="binary",
-        classes=(0, 1),
-    )
-    assert found.holder.tolist() == [0, 0, 1]
-    assert found.candidate.tolist() == [0, 0, 0]
-
-
-def test_regression_is_judged_by_squared_error() -> None:
-    truth = pd.Series([1.0, 2.0], name="y")
-    one, two = pd.DataFrame({"prediction": [1.5, 2.0]}), pd.DataFrame({"prediction": [1.0, 4.0]})
-    found = compute_losses(truth, one, two, task="regression", classes=())
-    assert (found.metric, found.holder.tolist(), found.candidate.tolist()) == (
-        "squared_error",
-        [0.25, 0],
-        [0, 4],
-    )
+@pytest.mark.parametrize("labels", [[1, 0, 0], [1.0, 0.0, 0.0], [True, False, False]])
+def test_one_and_one_point_zero_and_true_are_one_class(labels: list[object]) -> None:
+    truth, answers = pd.Series([1.0, 0.0, 1.0], name="late"), pd.DataFrame({"prediction": labels})
+    assert compute_loss("error", truth, answers, task="binary", classes=(0, 1)).tolist() == [0, 0, 1]
 
 
 def test_a_truth_that_is_no_class_is_named_by_row_and_column() -> None:
     answers = pd.DataFrame({"prediction": [0, 1]})
     with pytest.raises(DataError, match=r"Row 1, column 'late': 7 is none of the classes 0, 1"):
-        compute_losses(pd.Series([0, 7], name="late"), answers, answers, task="binary", classes=(0, 1))
+        compute_loss("error", pd.Series([0, 7], name="late"), answers, task="binary", classes=(0, 1))
 
 
 def test_a_missing_prediction_is_named_by_row() -> None:
     answers = pd.DataFrame({"prediction": [0.5, np.nan]})
     with pytest.raises(DataError, match="Row 1"):
-        compute_losses(pd.Series([0.0, 1.0]), answers, answers, task="regression", classes=())
+        compute_loss("squared_error", pd.Series([0.0, 1.0]), answers, task="regression", classes=())
 
 
 @pytest.mark.parametrize(
