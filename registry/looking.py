@@ -18,6 +18,7 @@ from .ledger.ledger import Ledger
 from .ledger.state import Look, Pending, State
 from .manifest import Manifest
 from .reserving import Inquiry, find_look, next_attempt, reserve
+from .verification import prepare_models
 
 __all__ = ["Looking", "Sight"]
 
@@ -74,6 +75,7 @@ class Looking:
             TamperedError: Evidence that is used again is not what was kept.
             UnreachableError: MLflow or the artifact store gives no answer.
         """
+        prepare_models()
         examination = examine(self.case)
         if not examination.is_sound:
             return self._keep(examination, examination.gates, ())

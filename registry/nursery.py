@@ -30,7 +30,7 @@ from typing import Final, NoReturn
 
 from . import prediction
 
-__all__ = ["ForkedProcess", "fork_answer"]
+__all__ = ["ForkedProcess", "fork_answer", "prepare_nursery"]
 
 IDLE_S: Final = 60.0
 """After that long without a model the nursery ends: it holds some 200 MB."""
@@ -149,16 +149,32 @@ def fork_answer(request: Path, *, env: Mapping[str, str], folder: Path) -> Forke
         env: The process's whole environment, but for ``HOME``, which is ``folder``.
         folder: Its working directory; what it prints goes to the file ``output`` there.
     """
-    key = (os.getpid(), frozenset(env.items()))
+    key = _name(env)
     with _lock:
         if key in _open:
             try:
                 return _open[key].fork(request, folder)
             except OSError:
                 _open.pop(key).close()
-        _open[key] = _Nursery(env)
-        _started.append((os.getpid(), _open[key]))
-        return _open[key].fork(request, folder)
+        return _start(env).fork(request, folder)
+
+
+def prepare_nursery(env: Mapping[str, str]) -> None:
+    """Starts a nursery for this environment, if there is none: it imports while the caller does other work."""
+    with _lock:
+        if _name(env) not in _open:
+            _start(env)
+
+
+def _name(env: Mapping[str, str]) -> tuple[int, frozenset[tuple[str, str]]]:
+    return os.getpid(), frozenset(env.items())
+
+
+def _start(env: Mapping[str, str]) -> _Nursery:
+    nursery = _Nursery(env)
+    _open[_name(env)] = nursery
+    _started.append((os.getpid(), nursery))
+    return nursery
 
 
 @atexit.register

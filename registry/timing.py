@@ -48,7 +48,8 @@ def measure_timings(
     """
     turns = _Turns(question, policy, scratch, time.monotonic() + timeout_s, stop)
     with ExitStack() as stack:
-        lines = {who: stack.enter_context(turns.open(who, model)) for who, model in models.items()}
+        begun = {who: stack.enter_context(turns.begin(model)) for who, model in models.items()}
+        lines = {who: stack.enter_context(turns.greet(who, *started)) for who, started in begun.items()}
         taken: dict[str, dict[str, list[float]]] = {who: {"one": [], "batch": []} for who in models}
         for _ in range(policy.repeats):
             for word in ("one", "batch"):
@@ -72,8 +73,8 @@ class _Turns:
     stop: threading.Event
 
     @contextmanager
-    def open(self, who: str, model: Path) -> "Iterator[IO[str]]":
-        """Starts one model's process and waits until it has loaded and is warm."""
+    def begin(self, model: Path) -> Iterator[tuple[socket.socket, KeptProcess]]:
+        """Starts one model's process, which loads it and warms it up."""
         place = Path(tempfile.mkdtemp(dir=self.scratch))
         # A socket's path may have about 100 bytes, and scratch folders may be deep.
         with tempfile.TemporaryDirectory(prefix="gr-") as short, socket.socket(socket.AF_UNIX) as server:
@@ -83,12 +84,17 @@ class _Turns:
             server.settimeout(POLL_S)
             process = self._start(place, model, path)
             try:
-                with self._accept(who, server, process) as line:
-                    line.settimeout(max(1.0, self.deadline - time.monotonic()))
-                    with line.makefile("rw", encoding="ascii") as file:
-                        yield file
+                yield server, process
             finally:
                 process.kill()
+
+    @contextmanager
+    def greet(self, who: str, server: socket.socket, process: KeptProcess) -> "Iterator[IO[str]]":
+        """Waits until the process is ready for its first turn."""
+        with self._accept(who, server, process) as line:
+            line.settimeout(max(1.0, self.deadline - time.monotonic()))
+            with line.makefile("rw", encoding="ascii") as file:
+                yield file
 
     def _start(self, place: Path, model: Path, path: str) -> KeptProcess:
         request = {

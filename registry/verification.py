@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import ArtifactError
-from .nursery import ForkedProcess, fork_answer
+from .nursery import ForkedProcess, fork_answer, prepare_nursery
 
-__all__ = ["Answers", "find_misfits", "list_environment", "run_model"]
+__all__ = ["Answers", "find_misfits", "list_environment", "prepare_models", "run_model"]
 
 PASSED_ON: Final = (
     "PATH",
@@ -116,6 +116,11 @@ def _run(place: Path, timeout_s: float, stop: threading.Event) -> dict[str, Any]
         raise ArtifactError(f"The model's process ended with code {exit_code}: {lines[-1][:300]}")
     answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return answer
+
+
+def prepare_models() -> None:
+    """Lets the imports that every model needs begin now, on another core."""
+    prepare_nursery(list_environment())
 
 
 def list_environment() -> dict[str, str]:
