@@ -160,7 +160,7 @@ def fork_answer(request: Path, *, env: Mapping[str, str], folder: Path) -> Forke
 
 
 def prepare_nursery(env: Mapping[str, str]) -> None:
-    """Starts a nursery for this environment, if there is none: it imports while the caller does other work."""
+    """Starts a nursery for this environment, if there is none: it imports while others work."""
     with _lock:
         if _name(env) not in _open:
             _start(env)
