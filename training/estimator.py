@@ -12,6 +12,9 @@ from .jobfile import guess
 
 __all__ = ["import_estimator", "make_columns", "make_estimator", "takes_missing"]
 
+FOLDS: Final = 5
+"""Folds of the target encoding's cross-fitting: scikit-learn's own number."""
+
 MAX_ONEHOT_CATEGORIES: Final = 100
 """Categories beyond the hundred most frequent share one column, so that an id cannot make a million."""
 _TREES: Final = ("sklearn.ensemble.", "sklearn.tree.", "lightgbm.", "xgboost.", "catboost.")
@@ -85,7 +88,8 @@ def make_columns(spec: JobSpec, plan: FeaturePlan, estimator: Any) -> Any:
     Numbers: median where missing and standardised, unless a tree is grown, which needs no scale, nor filling
     if it takes missing numbers. Categories: ordinal codes for trees, one column each otherwise.
     """
-    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - slow import
+    from sklearn.base import is_regressor  # noqa: PLC0415 - slow import
+    from sklearn.compose import ColumnTransformer  # noqa: PLC0415
 
     path = f"{type(estimator).__module__}."
     is_tree = path.startswith(_TREES)
@@ -97,7 +101,8 @@ def make_columns(spec: JobSpec, plan: FeaturePlan, estimator: Any) -> Any:
         encoding = spec.features.encoding
         if encoding == "auto":
             encoding = "ordinal" if is_tree else "onehot"
-        steps.append(("categories", _make_encoder(encoding, spec.job.seed), list(plan.categorical)))
+        encoder = _make_encoder(encoding, spec.job.seed, is_regression=is_regressor(estimator))
+        steps.append(("categories", encoder, list(plan.categorical)))
     return ColumnTransformer(steps, sparse_threshold=0.0, verbose_feature_names_out=False)
 
 
@@ -114,7 +119,7 @@ def _make_numbers(*, scale: bool, fill: bool) -> Any:
     return make_pipeline(*steps) if steps else "passthrough"
 
 
-def _make_encoder(encoding: str, seed: int) -> Any:
+def _make_encoder(encoding: str, seed: int, *, is_regression: bool) -> Any:
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder  # noqa: PLC0415 - slow import
 
     if encoding == "onehot":
@@ -122,5 +127,17 @@ def _make_encoder(encoding: str, seed: int) -> Any:
             handle_unknown="infrequent_if_exist", max_categories=MAX_ONEHOT_CATEGORIES, sparse_output=False
         )
     if encoding == "target":
-        return TargetEncoder(random_state=seed)
+        return _make_target_encoder(TargetEncoder, seed, is_regression=is_regression)
     return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+
+
+def _make_target_encoder(encoder: Any, seed: int, *, is_regression: bool) -> Any:
+    """Seeded cross-fitting; scikit-learn 1.9 takes the folds, before it took the seed."""
+    from inspect import signature  # noqa: PLC0415 - beside its user
+
+    from sklearn.model_selection import KFold, StratifiedKFold  # noqa: PLC0415 - slow import
+
+    if signature(encoder).parameters["shuffle"].default is True:
+        return encoder(random_state=seed)
+    folds = KFold if is_regression else StratifiedKFold
+    return encoder(cv=folds(FOLDS, shuffle=True, random_state=seed))

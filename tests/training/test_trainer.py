@@ -217,3 +217,12 @@ def test_settings_other_than_the_environments_leave_the_environment_alone(
     assert os.environ["MLFLOW_TRACKING_URI"] == mlflow.get_tracking_uri() == "sqlite:///elsewhere.db"
     assert not (tmp_path / "elsewhere.db").exists()
     assert [one.name for one in MlflowClient(tracking_uri).search_registered_models()] == ["small"]
+
+
+def test_categories_may_be_replaced_by_what_is_usual_of_their_rows(
+    job_file: Path, settings: Settings
+) -> None:
+    job_file.write_text(job_file.read_text().replace("[features]", '[features]\nencoding = "target"', 1))
+    first, again = (train(read_job(job_file), settings=settings) for _ in range(2))
+    assert first.metrics == again.metrics
+    assert first.metrics["roc_auc"] > 0.6
