@@ -35,13 +35,15 @@ class EvaluationPolicy(_Section):
     """Rows to judge by, where the candidate's run brings none.
 
     Attributes:
-        data: File, folder, SQL query's URI or ``s3://`` URI; ``--data`` says otherwise.
+        data: File, folder, ``s3://`` URI or database URL; ``--data`` says otherwise.
+        query: What to ask the database (name an order: other rows are another question).
         target: Column with the truth.
         group: Column whose equal values mark rows that depend on each other; None: every row by itself.
         task: What is predicted; ``auto`` looks at the target.
     """
 
     data: str | None = None
+    query: str | None = None
     target: str | None = None
     group: str | None = None
     task: Literal["auto", "binary", "multiclass", "regression"] = "auto"

@@ -96,7 +96,7 @@ def _fetch_kept(store: RegistryStore, run: Run, kept: EvaluationRows, scratch: P
 def _read_given(source: str, policy: Policy, kept: EvaluationRows | None, scratch: Path) -> Question:
     from .sources import read_table  # noqa: PLC0415 - pandas
 
-    table = read_table(source)
+    table = read_table(source, query=policy.evaluation.query)
     target = policy.evaluation.target or (kept.target if kept else None)
     if target is None:
         raise UsageError(

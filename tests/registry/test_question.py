@@ -1,5 +1,6 @@
 """Which rows two versions are compared on."""
 
+import sqlite3
 from pathlib import Path
 
 import pandas as pd
@@ -56,3 +57,17 @@ def test_kept_rows_that_were_changed_are_refused(store: MemoryStore, tmp_path: P
 
 def test_without_rows_there_is_no_question(store: MemoryStore, tmp_path: Path) -> None:
     assert find_question(store, store.add_version("m"), Policy(), None, tmp_path) is None
+
+
+def test_rows_may_come_from_a_database(store: MemoryStore, rows: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "rows.db") as connection:
+        pd.read_csv(rows).to_sql("flights", connection, index=False)
+    connection.close()
+    policy = Policy(
+        evaluation=EvaluationPolicy(
+            data=f"sqlite:///{tmp_path}/rows.db", query="SELECT * FROM flights WHERE a > 1 ORDER BY a"
+        )
+    )
+    question = find_question(store, make_version(store, "day"), policy, None, tmp_path)
+    assert question is not None
+    assert pd.read_parquet(question.rows)["a"].tolist() == [2.0, 3.0]
