@@ -26,6 +26,17 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         say as say,
         steps as steps,
     )
+    from .contract import (
+        Contract as Contract,
+        Violation as Violation,
+        count_violations as count_violations,
+        declare_contract as declare_contract,
+        find_bad_rows as find_bad_rows,
+        find_violations as find_violations,
+        format_contract as format_contract,
+        infer_contract as infer_contract,
+        parse_contract as parse_contract,
+    )
     from .environment import (
         Settings as Settings,
         get_child_environment as get_child_environment,
@@ -56,6 +67,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         format_evaluation as format_evaluation,
         parse_evaluation as parse_evaluation,
     )
+    from .gates.extensions import Gate as Gate
+    from .gates.material import Material as Material
+    from .gates.verdict import GateResult as GateResult
     from .ledger.entry import Entry as Entry
     from .ledger.ledger import Actor as Actor, Ledger as Ledger
     from .ledger.state import Holding as Holding, State as State
@@ -73,6 +87,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .policy import Policy as Policy, read_policy as read_policy
     from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
     from .reconciliation import reconcile as reconcile
+    from .replaying import Replay as Replay, replay as replay
     from .server import (
         Server as Server,
         find_free_port as find_free_port,
@@ -107,6 +122,17 @@ _ROOMS = {
     "caretaking": ["Caretaker"],
     "clock": ["Clock", "FixedClock", "SystemClock", "format_time", "parse_time"],
     "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
+    "contract": [
+        "Contract",
+        "Violation",
+        "count_violations",
+        "declare_contract",
+        "find_bad_rows",
+        "find_violations",
+        "format_contract",
+        "infer_contract",
+        "parse_contract",
+    ],
     "environment": [
         "Settings",
         "get_child_environment",
@@ -132,6 +158,9 @@ _ROOMS = {
         "UsageError",
     ],
     "evaluation": ["EvaluationRows", "TaskKind", "format_evaluation", "parse_evaluation"],
+    "gates.extensions": ["Gate"],
+    "gates.material": ["Material"],
+    "gates.verdict": ["GateResult"],
     "ledger.entry": ["Entry"],
     "ledger.ledger": ["Actor", "Ledger"],
     "ledger.state": ["Holding", "State"],
@@ -141,6 +170,7 @@ _ROOMS = {
     "policy": ["Policy", "read_policy"],
     "promotion": ["Outcome", "PromotionRequest", "promote"],
     "reconciliation": ["reconcile"],
+    "replaying": ["Replay", "replay"],
     "server": ["Server", "find_free_port", "keep_running", "start_server"],
     "sources": [
         "Source",

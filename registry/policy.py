@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,8 +194,9 @@ class Policy(_Section):
         return bool(self.metric.floor is not None or self.calibration.max_error is not None or self.gates)
 
     def compute_digest(self) -> str:
-        """sha256 over the policy's values, in hexadecimal."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """sha256 over the policy's values, in hexadecimal; the order they are written in is no value."""
+        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()
 
 
 def read_policy(path: Path | None) -> Policy:

@@ -43,9 +43,9 @@ def check_gates(asked: Mapping[str, Any]) -> None:
 
 
 def judge_extensions(material: Material, asked: Mapping[str, Mapping[str, Any]]) -> Iterator[GateResult]:
-    """Asks every gate that the policy names, in its order."""
+    """Asks every gate that the policy names, by name: evidence does not keep the policy's order."""
     check_gates(asked)
-    for name, settings in asked.items():
+    for name, settings in sorted(asked.items()):
         (point, *_) = entry_points(group=GROUP, name=name)
         yield _ask(name, point.load(), material, settings)
 

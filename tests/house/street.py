@@ -26,7 +26,8 @@ def list_modules() -> list[Path]:
 
 def list_documents() -> list[Path]:
     """Every Markdown file that a reader may open."""
-    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+    beside = (path for name in ("benchmarks", "examples") for path in (ROOT / name).rglob("*.md"))
+    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *beside])
 
 
 def find_strings(pattern: str) -> set[str]:

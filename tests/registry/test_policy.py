@@ -63,6 +63,13 @@ def test_every_section_is_read_and_every_value_counts_in_the_digest(tmp_path: Pa
     assert len(digests) == 2 + FULL.count("=") - 2
 
 
+def test_the_order_in_which_settings_are_written_is_no_value(tmp_path: Path) -> None:
+    """Evidence keeps a policy with its keys sorted; read back it must be the same one."""
+    one = read_policy(write(tmp_path, "[gates.cost]\nmiss = 5\nalarm = 1\n[gates.age]\n"))
+    two = read_policy(write(tmp_path, "[gates.age]\n[gates.cost]\nalarm = 1\nmiss = 5\n"))
+    assert one.compute_digest() == two.compute_digest()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
