@@ -1,13 +1,13 @@
-"""How ``serve-model`` compares with ``mlflow models serve``: the same model, machine and minute, in turns.
+"""What a prediction costs over HTTP: `mlflow models serve`, ours, and a bare echo, same model, in turns.
 
-Prints medians over rounds that alternate between the two servers, and their ratios; numbers of one run are
-comparable with each other, not with those of another machine. Takes about a minute.
+Three models: the flights of `examples/flights` (a mixed table, dates, weather looked up, boosting), a
+logistic regression and a forest of 100 trees on ten numbers. Prints medians over rounds in turns between the
+servers, and ratios. Training is left out. Takes about five minutes; SECONDS=0.5 ROUNDS=1 for a quick look.
 """
 
-import asyncio
 import json
+import math
 import os
-import shutil
 import signal
 import socket
 import statistics
@@ -22,21 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import mlflow
-import numpy as np
-import pandas as pd
 import psutil
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
-from skops.io import dumps, get_untrusted_types
 
-ROUNDS: Final = 5
-ROUND_S: Final = 1.5
-CONNECTIONS: Final = (1, 16)
-ROWS: Final = (1, 100)
-SERVERS: Final = ("mlflow models serve", "serve-model")
+from registry.server import start_server
+
+ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
+ROUND_S: Final = float(os.environ.get("SECONDS", "1.5"))
+CASES: Final = ((1, 1), (1, 16), (100, 16))
+WORKERS: Final = os.cpu_count() or 1
+MLFLOW, OURS, ECHO = "mlflow models serve", "serve-model", "bare echo"
+TOLERANCE: Final = 1e-6
+HERE: Final = Path(__file__).parent
 BIN: Final = Path(sys.executable).parent
 
 
@@ -47,112 +43,228 @@ class Round:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
-    cpu_ms: float
+    cpu_us: float
     """Processor time of the server's whole tree per request."""
+    busy: float
+    """How busy the load generator was, of 1."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running server."""
+
+    port: int
+    pid: int
+    cold_s: float
 
 
 def main() -> int:
-    """Runs everything; 1 if a request failed."""
-    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as scratch, ExitStack() as stack:
+    """Runs everything."""
+    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as scratch:
         folder = Path(scratch)
-        say("Training a mixed table with a boosting model ...")
-        uri, rows = make_model(folder)
-        say("Starting both servers ...")
-        started = {
-            "mlflow models serve": stack.enter_context(start_mlflow(uri, folder)),
-            "serve-model": stack.enter_context(start_ours(uri, folder)),
-        }
-        check_equal(started, rows[:100])
-        results = {}
-        for count in ROWS:
-            for connections in CONNECTIONS:
-                say(f"{count} rows, {connections} connections ...")
-                request = write_request(rows[:count])
-                results[count, connections] = alternate(started, request, connections)
-        show(results, {name: measure_memory_mb(pid) for name, (_, pid) in started.items()})
+        database = f"sqlite:///{folder / 'mlflow.db'}"
+        with start_server(backend_store_uri=database, folder=folder, log=folder / "server.log") as server:
+            os.environ["MLFLOW_TRACKING_URI"] = server.uri
+            os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+            for name, example in make_models(folder).items():
+                compare(name, example, folder)
     return 0
 
 
-def make_model(folder: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Logs, registers and promotes (by alias) one model; returns MLflow's URI and rows to ask with."""
+def make_models(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Trains, registers and promotes (by alias) the models; returns a table to ask each of them with."""
+    import mlflow  # noqa: PLC0415 - after the tracking server's address is known
+
+    say("Training the models ...")
+    job = HERE.parent / "examples" / "flights" / "job.toml"
+    subprocess.run([BIN / "train-model", job], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+    names = {"flight-delay": "flight-delay", **make_simple_models()}
+    tables = {}
+    for name in names:
+        mlflow.MlflowClient().set_registered_model_alias(name, "production", "1")
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1", dst_path=str(folder / name)))
+        tables[name] = json.loads((path / "serving_input_example.json").read_text())["dataframe_split"]
+    return tables
+
+
+def make_simple_models() -> Mapping[str, str]:
+    """A linear model and a forest on ten numbers, logged with plain MLflow."""
+    import mlflow  # noqa: PLC0415 - as above
+    import numpy as np  # noqa: PLC0415 - as above
+    import pandas as pd  # noqa: PLC0415 - as above
+    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - as above
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
+    from skops.io import dumps, get_untrusted_types  # noqa: PLC0415 - as above
+
     random = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {
-            "distance": random.uniform(100, 2500, 4000),
-            "hour": random.integers(0, 24, 4000).astype(float),
-            "carrier": random.choice(["AA", "B6", "DL", "UA"], 4000),
-            "origin": random.choice(["EWR", "JFK", "LGA"], 4000),
+    table = pd.DataFrame(random.normal(size=(2000, 10)), columns=[f"x{number}" for number in range(10)])
+    truth = (table.sum(axis=1) + random.normal(0, 1, 2000) > 0) * 1
+    models = {"linear": LogisticRegression(), "forest": RandomForestClassifier(100, random_state=0)}
+    for name, model in models.items():
+        model.fit(table, truth)
+        with warnings.catch_warnings(), mlflow.start_run():
+            warnings.simplefilter("ignore")
+            mlflow.sklearn.log_model(
+                model,
+                name="model",
+                input_example=table.head(4),
+                pip_requirements=["scikit-learn"],
+                registered_model_name=name,
+                skops_trusted_types=get_untrusted_types(data=dumps(model)),
+            )
+    return {name: name for name in models}
+
+
+def compare(name: str, table: Mapping[str, Any], folder: Path) -> None:
+    """All cases of one model, and what it costs to have it running."""
+    say(f"{name}: starting the servers ...")
+    home = folder / f"{name}-servers"
+    home.mkdir()
+    with start_ours(name, home):
+        pass  # fills the cache, so that the next start is one from it
+    with ExitStack() as stack:
+        started = {
+            MLFLOW: stack.enter_context(start_mlflow(name, home)),
+            OURS: stack.enter_context(start_ours(name, home)),
         }
+        engine = json.loads(fetch(started[OURS].port, "/info"))["engine"]
+        size = check_equal(started, write_request(table, 1))
+        started[ECHO] = stack.enter_context(start_echo(size, home))
+        print(f"\n{name} ({engine}), medians of {ROUNDS} rounds of {ROUND_S} s, in turns")
+        titles = ("req/s", "p50 ms", "p99 ms", "CPU µs", "× mlflow", "× echo")
+        print(f"{'rows':>5} {'conn.':>5}  {'server':<20}", *(f"{title:>9}" for title in titles))
+        for rows, connections in CASES:
+            request = write_request(table, rows)
+            check_equal({key: started[key] for key in (MLFLOW, OURS)}, request)
+            show(rows, connections, alternate(started, request, connections))
+        for server in (MLFLOW, OURS):
+            show_cost(server, started[server])
+
+
+def alternate(
+    started: Mapping[str, Started], request: bytes, connections: int
+) -> Mapping[str, Sequence[Round]]:
+    """Rounds in turns, so that a busy neighbour hits all; the first of each only warms up."""
+    rounds: dict[str, list[Round]] = {name: [] for name in started}
+    for number in range(ROUNDS + 1):
+        for name, server in started.items():
+            measured = measure(server, request, connections)
+            if number:
+                rounds[name].append(measured)
+    return rounds
+
+
+def measure(server: Started, request: bytes, connections: int) -> Round:
+    """Asks for a while on so many connections."""
+    before_s = measure_cpu_s(server.pid)
+    found = load(server.port, request, connections, ROUND_S)
+    cpu_s = measure_cpu_s(server.pid) - before_s
+    if found["failures"]:
+        raise RuntimeError(f"{found['failures']} requests failed: {found['bodies']}")
+    return Round(
+        requests_per_s=found["requests"] / found["seconds"],
+        p50_ms=found["p50_ms"],
+        p99_ms=found["p99_ms"],
+        cpu_us=cpu_s / found["requests"] * 1e6,
+        busy=found["busy"],
     )
-    late = (table["hour"] / 24 + (table["carrier"] == "B6") * 0.3 + random.normal(0, 0.3, 4000) > 0.7) * 1
-    encode = ColumnTransformer(
-        [("text", OneHotEncoder(sparse_output=False), ["carrier", "origin"])], remainder="passthrough"
-    )
-    model = make_pipeline(encode, HistGradientBoostingClassifier(max_iter=50)).fit(table, late)
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    mlflow.create_experiment("bench", str(folder / "artifacts"))
-    mlflow.set_experiment("bench")
-    with warnings.catch_warnings(), mlflow.start_run():
-        warnings.simplefilter("ignore")
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            input_example=table.head(2),
-            pip_requirements=["scikit-learn"],
-            registered_model_name="bench",
-            skops_trusted_types=list_types(model),
+
+
+def load(port: int, request: bytes, connections: int, seconds: float) -> dict[str, Any]:
+    """One run of the load generator, which is a process of its own."""
+    command = [sys.executable, str(HERE / "load.py"), str(port), str(connections), str(seconds)]
+    done = subprocess.run(command, input=request, capture_output=True, check=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def show(rows: int, connections: int, results: Mapping[str, Sequence[Round]]) -> None:
+    """One line per server; ratios are those of medians."""
+    speed = {name: median(rounds, "requests_per_s") for name, rounds in results.items()}
+    for name, rounds in results.items():
+        values = [median(rounds, key) for key in ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")]
+        ratios = [speed[name] / speed[MLFLOW], speed[name] / speed[ECHO]]
+        busy = median(rounds, "busy")
+        note = f"   the load generator was {busy:.0%} busy: the server may do more" if busy > 0.8 else ""
+        print(
+            f"{rows:>5} {connections:>5}  {name:<20}",
+            *(f"{value:>9.2f}" for value in [*values, *ratios]),
+            note,
         )
-    mlflow.MlflowClient().set_registered_model_alias("bench", "production", "1")
-    rows = table.head(200).to_dict(orient="records")
-    return uri, [{str(name): value for name, value in row.items()} for row in rows]
+    waits = {name: median(rounds, "p50_ms") for name, rounds in results.items()}
+    print(
+        f"{'':>13}p50 of ours: {waits[OURS] / waits[ECHO]:.2f} × echo,",
+        f"{waits[OURS] / waits[MLFLOW]:.3f} × mlflow",
+    )
 
 
-def list_types(model: Any) -> Sequence[str]:
-    """Types of scikit-learn and NumPy that skops wants to be told of."""
-    return [
-        name for name in get_untrusted_types(data=dumps(model)) if name.startswith(("sklearn.", "numpy."))
+def show_cost(name: str, server: Started) -> None:
+    """Memory of the whole tree (what processes share counts once), and the time of the start."""
+    tree = list_tree(server.pid)
+    own = sum(process.memory_full_info().pss for process in tree) / 2**20
+    sizes = ", ".join(f"{process.memory_info().rss / 2**20:.0f}" for process in tree)
+    print(f"{'':>13}{name}: {own:.0f} MB in all (RSS by process: {sizes}), up after {server.cold_s:.2f} s")
+
+
+def median(rounds: Sequence[Round], key: str) -> float:
+    """Median of one figure over rounds."""
+    return float(statistics.median(getattr(one, key) for one in rounds))
+
+
+@contextmanager
+def start_mlflow(name: str, folder: Path) -> Iterator[Started]:
+    """``mlflow models serve``, as its documentation says."""
+    command = [
+        BIN / "mlflow",
+        "models",
+        "serve",
+        "-m",
+        f"models:/{name}@production",
+        "--env-manager",
+        "local",
     ]
+    environment = {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    with run([*command, "-p"], environment, folder) as server:
+        yield server
 
 
 @contextmanager
-def start_mlflow(uri: str, folder: Path) -> Iterator[tuple[int, int]]:
-    """``mlflow models serve``; yields port and process id."""
-    port = find_free_port()
-    command = [BIN / "mlflow", "models", "serve", "-m", "models:/bench@production", "-p", str(port)]
-    environment = {"MLFLOW_TRACKING_URI": uri, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
-    with run([*command, "--env-manager", "local"], environment, folder, "mlflow.log") as process:
-        wait_until_up(port, process)
-        yield port, process.pid
+def start_ours(name: str, folder: Path) -> Iterator[Started]:
+    """``serve-model`` with its defaults."""
+    with run(
+        [BIN / "serve-model", name, "--port"], {"GREENROOM_CACHE_DIR": str(folder / "cache")}, folder
+    ) as server:
+        yield server
 
 
 @contextmanager
-def start_ours(uri: str, folder: Path) -> Iterator[tuple[int, int]]:
-    """``serve-model``; yields port and process id."""
-    port = find_free_port()
-    environment = {"MLFLOW_TRACKING_URI": uri, "GREENROOM_CACHE_DIR": str(folder / "cache")}
-    command = [BIN / "serve-model", "bench", "--port", str(port)]
-    with run(command, environment, folder, "serve-model.log") as process:
-        wait_until_up(port, process)
-        yield port, process.pid
+def start_echo(size: int, folder: Path) -> Iterator[Started]:
+    """The echo, with as many processes and as long an answer as ours."""
+    with run([sys.executable, HERE / "echo.py"], {}, folder, str(WORKERS), str(size)) as server:
+        yield server
 
 
 @contextmanager
 def run(
-    command: Sequence[Any], environment: Mapping[str, str], folder: Path, log: str
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs a program with one thread per numeric library; stops all of it."""
+    command: Sequence[Any], environment: Mapping[str, str], folder: Path, *more: str
+) -> Iterator[Started]:
+    """Runs a server on a free port, with one thread per numeric library; stops all of it."""
+    port = find_free_port()
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", **environment}
-    with (folder / log).open("wb") as output:
+    log = folder / f"{Path(command[0]).name}.log"
+    with log.open("ab") as output:
+        began_s = time.monotonic()
         process = subprocess.Popen(
-            command, env=env, stdout=output, stderr=output, cwd=folder, start_new_session=True
+            [*command, str(port), *more],
+            env=env,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
-        yield process
-    except BaseException:
-        say((folder / log).read_text(errors="replace")[-2000:])
-        raise
+        wait_until_up(port, process, log)
+        yield Started(port, process.pid, time.monotonic() - began_s)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -162,108 +274,63 @@ def run(
             process.wait()
 
 
+def wait_until_up(port: int, process: "subprocess.Popen[bytes]", log: Path, timeout_s: float = 90.0) -> None:
+    """Waits for ``GET /ping`` to say 200."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            fetch(port, "/ping")
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise RuntimeError(f"a server did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def fetch(port: int, path: str) -> bytes:
+    """One GET; OSError if it is not answered with 200."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(1 << 16):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if head[9:12] != b"200":
+        raise OSError(head.decode())
+    return body
+
+
 def find_free_port() -> int:
     """A port nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def wait_until_up(port: int, process: "subprocess.Popen[bytes]", timeout_s: float = 90.0) -> None:
-    """Waits for ``GET /ping`` to say 200."""
-    deadline = time.monotonic() + timeout_s
-    request = b"GET /ping HTTP/1.1\r\nhost: bench\r\n\r\n"
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if asyncio.run(ask_once(port, request))[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError("a server did not start")
-
-
-def write_request(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """One whole HTTP request for a prediction."""
-    columns = list(rows[0])
-    data = [[row[column] for column in columns] for row in rows]
-    body = json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
+def write_request(table: Mapping[str, Any], rows: int) -> bytes:
+    """One whole HTTP request for predictions of so many rows."""
+    data = [table["data"][number % len(table["data"])] for number in range(rows)]
+    body = json.dumps({"dataframe_split": {"columns": table["columns"], "data": data}}).encode()
     head = "POST /invocations HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-) -> tuple[int, bytes]:
-    """One request on an open connection: status and body."""
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    lines = head.lower().split(b"\r\n")
-    length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-    return int(head[9:12]), await reader.readexactly(length)
+def check_equal(started: Mapping[str, Started], request: bytes) -> int:
+    """Speed of a wrong answer is worth nothing; returns the answer's length."""
+    first, second = (load(server.port, request, 1, 0.05)["bodies"][0] for server in started.values())
+    if not is_close(json.loads(first), json.loads(second)):
+        raise RuntimeError(f"the two servers answer differently: {first[:300]} and {second[:300]}")
+    return len(second)
 
 
-async def ask_once(port: int, request: bytes) -> tuple[int, bytes]:
-    """One request on a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        return await ask(reader, writer, request)
-    finally:
-        writer.close()
-
-
-def check_equal(started: Mapping[str, tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Speed of a wrong answer is worth nothing."""
-    request = write_request(rows)
-    answers = {asyncio.run(ask_once(port, request)) for port, _ in started.values()}
-    if len(answers) != 1:
-        raise RuntimeError("the two servers answer differently")
-
-
-def alternate(
-    started: Mapping[str, tuple[int, int]], request: bytes, connections: int
-) -> dict[str, list[Round]]:
-    """Rounds in turns, so that a busy neighbour hits both; the first of each only warms up."""
-    rounds: dict[str, list[Round]] = {name: [] for name in started}
-    for number in range(ROUNDS + 1):
-        for name, (port, pid) in started.items():
-            measured = measure(port, pid, request, connections)
-            if number:
-                rounds[name].append(measured)
-    return rounds
-
-
-def measure(port: int, pid: int, request: bytes, connections: int) -> Round:
-    """Asks for a while on so many connections."""
-    before = measure_cpu_s(pid)
-    began = time.perf_counter()
-    latencies = asyncio.run(load(port, request, connections))
-    seconds = time.perf_counter() - began
-    cpu_s = measure_cpu_s(pid) - before
-    ordered = sorted(latencies)
-    return Round(
-        requests_per_s=len(ordered) / seconds,
-        p50_ms=statistics.median(ordered) * 1000,
-        p99_ms=ordered[int(len(ordered) * 0.99)] * 1000,
-        cpu_ms=cpu_s / len(ordered) * 1000,
-    )
-
-
-async def load(port: int, request: bytes, connections: int) -> list[float]:
-    """Seconds of every request; raises if one is not answered with 200."""
-    latencies: list[float] = []
-    end = time.perf_counter() + ROUND_S
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (began := time.perf_counter()) < end:
-            status, body = await ask(reader, writer, request)
-            if status != 200:
-                raise RuntimeError(f"{status}: {body[:200]!r}")
-            latencies.append(time.perf_counter() - began)
-        writer.close()
-
-    await asyncio.gather(*(client() for _ in range(connections)))
-    return latencies
+def is_close(one: Any, other: Any) -> bool:
+    """The same, but for probabilities, which may differ by a millionth."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_close, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(one == other)
 
 
 def list_tree(pid: int) -> Sequence[psutil.Process]:
@@ -275,35 +342,6 @@ def list_tree(pid: int) -> Sequence[psutil.Process]:
 def measure_cpu_s(pid: int) -> float:
     """Processor seconds of a whole tree so far."""
     return sum(process.cpu_times().user + process.cpu_times().system for process in list_tree(pid))
-
-
-def measure_memory_mb(pid: int) -> float:
-    """Resident memory of a whole tree, in MB of 2^20 bytes."""
-    return sum(process.memory_info().rss for process in list_tree(pid)) / 2**20
-
-
-def show(
-    results: Mapping[tuple[int, int], Mapping[str, Sequence[Round]]], memory: Mapping[str, float]
-) -> None:
-    """Prints medians and ratios."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    print(f"\nmedians of {ROUNDS} rounds of {ROUND_S} s, in turns\n{'-' * width}")
-    titles = ("req/s", "p50 ms", "p99 ms", "CPU ms")
-    print(f"{'rows':>4} {'conn.':>5}  {'server':<20}", *(f"{title:>8}" for title in titles))
-    for (rows, connections), by_server in results.items():
-        for name, rounds in by_server.items():
-            values = (median(rounds, key) for key in ("requests_per_s", "p50_ms", "p99_ms", "cpu_ms"))
-            print(f"{rows:>4} {connections:>5}  {name:<20}", *(f"{value:>8.2f}" for value in values))
-        theirs, ours = (by_server[name] for name in SERVERS)
-        ratio = median(ours, "requests_per_s") / median(theirs, "requests_per_s")
-        print(f"{'':>12}{'ratio':<20} {ratio:>8.2f} x")
-    sizes = ", ".join(f"{name} {value:.0f} MB" for name, value in memory.items())
-    print(f"memory of the whole tree: {sizes}")
-
-
-def median(rounds: Sequence[Round], key: str) -> float:
-    """Median of one figure over rounds."""
-    return float(statistics.median(getattr(one, key) for one in rounds))
 
 
 def say(text: str) -> None:

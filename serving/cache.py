@@ -27,7 +27,7 @@ from typing import Final
 
 from registry import ArtifactError, UsageError, compute_manifest
 
-from .holding import Target
+from .target import Target
 
 __all__ = ["ModelCache", "Pointer", "Record"]
 

@@ -87,16 +87,26 @@ class Crew:
         self._board = Board(self._board_file.fileno(), settings.workers)
         self._members: dict[int, _Member] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._ready: list[asyncio.Event] = []
+        self._preload = False
         self._state = State()
         self._warmed: dict[str, PreparedModel] = {}
         self._telling = asyncio.Lock()
         self._stopping = False
 
-    async def start(self) -> None:
-        """Starts all workers; returns once each of them answers HTTP."""
-        ready = [asyncio.Event() for _ in range(self._settings.workers)]
-        self._keepers = [asyncio.create_task(self._keep(place, up)) for place, up in enumerate(ready)]
-        waiting = asyncio.gather(*(up.wait() for up in ready))
+    def start(self, *, preload: bool) -> None:
+        """Starts all workers.
+
+        Args:
+            preload: They will be given a plan in a moment, and import what it needs at once.
+        """
+        self._preload = preload
+        self._ready = [asyncio.Event() for _ in range(self._settings.workers)]
+        self._keepers = [asyncio.create_task(self._keep(place, up)) for place, up in enumerate(self._ready)]
+
+    async def wait_ready(self) -> None:
+        """Returns once every worker answers HTTP."""
+        waiting = asyncio.gather(*(up.wait() for up in self._ready))
         everything: list[asyncio.Future[Any]] = [waiting, *self._keepers]
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         for keeper in self._keepers:
@@ -197,6 +207,7 @@ class Crew:
             "board": board,
             "native": str(self._native),
             "mlflow_version": self._mlflow_version,
+            "preload": self._preload,
             "settings": asdict(self._settings),
         }
         with theirs:

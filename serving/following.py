@@ -13,9 +13,10 @@ from typing import Final, Protocol
 
 from registry import GreenroomError, UnreachableError
 
-from .holding import StageWatch, Target
+from .holding import StageWatch
 from .live import Following, PreparedModel, State
 from .preparing import Shelf
+from .target import Target
 from .telemetry import Telemetry
 
 __all__ = ["Cast", "Follower", "Load", "Preparing", "Refusal", "Show", "Stay", "decide"]

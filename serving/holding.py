@@ -5,38 +5,16 @@ The only module here that asks the ground floor about stages. It writes nothing.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from registry import STAGING, RegisteredModel, RegistryStore, Tag, find_holder
+from registry import STAGING, Ledger, RegisteredModel, RegistryStore, State, Tag
 
-__all__ = ["StageWatch", "Target"]
+from .target import Target
+
+__all__ = ["StageWatch"]
 
 FULL_LOOK_S: Final = 60.0
 """How long an unchanged row of the registered model stands for an unchanged ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The version that should be served.
-
-    Attributes:
-        version: MLflow's version.
-        seq: The ledger entry by which it holds the stage; 0 without a ledger.
-        since: RFC 3339 time of that entry; empty without a ledger.
-        manifest: sha256 its files must have; empty if nobody recorded one.
-        run_id: The run that made it.
-        created_ms: When MLflow created it, which tells it from a later one of the same number.
-        managed: Whether a ledger says so (else: the alias alone).
-    """
-
-    version: str
-    seq: int = 0
-    since: str = ""
-    manifest: str = ""
-    run_id: str | None = None
-    created_ms: int = 0
-    managed: bool = True
 
 
 class StageWatch:
@@ -78,15 +56,25 @@ class StageWatch:
         seen = (dict(row.aliases), dict(row.tags))
         if seen != self._seen or time.monotonic() - self._looked_s > FULL_LOOK_S:
             self._seen = None  # a look that fails half-way leaves nothing to rest on
-            self._target = self._read(row, self._stage)
-            self.staged = self._read(row, STAGING) if self._stage != STAGING else None
+            state = self._read_history(row)
+            self._target = self._find(row, state, self._stage)
+            self.staged = self._find(row, state, STAGING) if self._stage != STAGING else None
             self._seen, self._looked_s = seen, time.monotonic()
         return self._target
 
-    def _read(self, row: RegisteredModel, stage: str) -> Target | None:
-        holding = find_holder(self._connect(), self._model, stage, template=self._template)
-        if holding is None:
+    def _read_history(self, row: RegisteredModel) -> State | None:
+        """What history says; None if there is none that the model's own tag names: others could begin one."""
+        if Tag.LEDGER not in row.tags:
+            return None
+        reading = Ledger(self._connect(), self._model, template=self._template).find()
+        return reading.state if reading is not None and Tag.LEDGER in reading.model.tags else None
+
+    def _find(self, row: RegisteredModel, state: State | None, stage: str) -> Target | None:
+        if state is None:
             return None if Tag.LEDGER in row.tags else self._read_alias(row, stage)
+        holding = state.holder(stage)
+        if holding is None:
+            return None
         return Target(
             version=holding.version,
             seq=holding.seq,

@@ -26,9 +26,9 @@ from registry import (
     get_child_environment,
 )
 
-from .holding import Target
 from .live import PreparedModel, parse_model
 from .settings import ServeSettings
+from .target import Target
 from .workshop import NATIVE, PREPARE
 
 __all__ = ["CHILD_ENVIRONMENT", "Workshop"]

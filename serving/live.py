@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .holding import Target
 from .scorer import Scorer
+from .target import Target
 
 __all__ = ["Following", "PreparedModel", "ServedModel", "State", "dump", "parse_model", "parse_state"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from registry import ArtifactError, RegistryStore, UntrustedError, check_trust, fetch_artifact
 
 from .cache import ModelCache, Pointer, Record
-from .holding import Target
 from .live import PreparedModel, State
 from .runtime import name_runtime
+from .target import Target
 
 __all__ = ["Preparer", "Shelf"]
 

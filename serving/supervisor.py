@@ -20,12 +20,13 @@ from registry import GreenroomError, UnreachableError
 
 from .crew import Crew
 from .following import Follower
-from .holding import StageWatch, Target
+from .holding import StageWatch
 from .jobs import Workshop
 from .live import PreparedModel, State
 from .native_keeper import NativeKeeper, bind_native
 from .preparing import Shelf
 from .settings import ServeSettings
+from .target import Target
 from .telemetry import Telemetry
 
 __all__ = ["Supervisor"]
@@ -104,12 +105,13 @@ class Supervisor:
     async def _serve(
         self, crew: Crew, native: NativeKeeper, workshop: Workshop, loop: asyncio.AbstractEventLoop
     ) -> None:
-        starting = asyncio.create_task(crew.start())
-        if not self.shelf.has_cached():
+        has_cached = self.shelf.has_cached()
+        crew.start(preload=has_cached)
+        if not has_cached:
             await workshop.start()
         stopping = asyncio.create_task(self._stop.wait())
         looking = asyncio.create_task(asyncio.to_thread(self._look_first))
-        if not await _first(stopping, asyncio.gather(starting, looking)):
+        if not await _first(stopping, looking):
             return
         cast = Cast(loop, crew, native)
         follower = Follower(
@@ -120,7 +122,7 @@ class Supervisor:
             self._telemetry,
             interval_s=self.settings.poll_interval_s,
             cache_limit_bytes=self.settings.cache_limit_bytes,
-            announce=self.announce,
+            announce=lambda state: self._announce(cast, state),
         )
         follower.start()
         while not stopping.done():
@@ -129,6 +131,11 @@ class Supervisor:
         follower.stop()
         cast.close()
         await asyncio.to_thread(follower.join, FOLLOWER_STOP_S)
+
+    def _announce(self, cast: "Cast", state: State) -> None:
+        """In the follower's thread: who is told that the server is up may ask it at once."""
+        cast.wait_ready()
+        self.announce(state)
 
     def _look_first(self) -> None:
         """A model that does not exist, or a server that nobody can reach, is said at once."""
@@ -191,6 +198,10 @@ class Cast(_Bridge):
     def show(self, state: State) -> None:
         """Puts a state on stage everywhere."""
         self._wait(self._show(state))
+
+    def wait_ready(self) -> None:
+        """Returns once every worker answers HTTP."""
+        self._wait(self._crew.wait_ready())
 
     async def warm_up(self, model: PreparedModel) -> None:
         """The same as :meth:`warm`, for the event loop's own."""

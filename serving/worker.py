@@ -5,6 +5,7 @@ It never imports MLflow, pandas or scikit-learn. The supervisor tells it what to
 
 import asyncio
 import gc
+import importlib
 import json
 import logging
 import signal
@@ -58,6 +59,7 @@ class WorkerOrder:
         board: File descriptor of the board of connection counts.
         native: Path of the native process's socket.
         mlflow_version: What ``GET /version`` says.
+        preload: A plan will come in a moment.
         settings: The server's.
     """
 
@@ -67,6 +69,7 @@ class WorkerOrder:
     board: int
     native: str
     mlflow_version: str
+    preload: bool
     settings: Mapping[str, Any]
 
 
@@ -264,6 +267,8 @@ def main(text: str) -> int:
     """Runs a worker from its order, a JSON document."""
     order = WorkerOrder(**json.loads(text))
     log_to_stderr(f"worker {order.place}")
+    if order.preload:
+        importlib.import_module("serving.compiled.plan")
     gc.freeze()  # what is imported stays; collections look at requests only
     uvloop.run(Worker(order).run())
     return 0

@@ -26,11 +26,11 @@ from registry import ArtifactError, GreenroomError, open_store, read_settings
 
 from .budget import within
 from .cache import ModelCache
-from .holding import Target
 from .live import dump
 from .logs import log_to_stderr
 from .preparing import Preparer
 from .settings import ServeSettings
+from .target import Target
 from .wording import locate_error
 
 __all__ = ["MAX_ORDER_BYTES", "NATIVE", "PREPARE", "main", "prepare"]

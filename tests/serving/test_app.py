@@ -16,11 +16,11 @@ import uvicorn
 from serving.app import OnStage, ScoringApp
 from serving.counting import Counts
 from serving.errors import ModelRefusedError
-from serving.holding import Target
 from serving.inference import Inference
 from serving.live import Following, PreparedModel, ServedModel, State
 from serving.scorer import JSON, Scored
 from serving.settings import ServeSettings
+from serving.target import Target
 from serving.telemetry import Telemetry
 from serving.tokens import Gate
 

@@ -7,7 +7,7 @@ import pytest
 
 from registry import UsageError, compute_manifest
 from serving.cache import ModelCache, Pointer, Record
-from serving.holding import Target
+from serving.target import Target
 
 TARGET = Target("3", seq=7, since="2026-01-01T00:00:00.000Z", manifest="aa", run_id="r", created_ms=5)
 

@@ -16,11 +16,11 @@ from serving.app import OnStage, ScoringApp
 from serving.batching import CompiledVersion
 from serving.connection import FastConnection
 from serving.counting import Counts
-from serving.holding import Target
 from serving.lane import FastLane
 from serving.live import PreparedModel, ServedModel, State
 from serving.scorer import Scored
 from serving.settings import ServeSettings
+from serving.target import Target
 from serving.tokens import Gate
 
 

@@ -275,7 +275,7 @@ def test_two_servers_share_a_cache_and_a_damaged_one_is_made_good(
     uri = mlflow_server.uri
     options = ("--workers", "1")
     with serve_model("faulty-line", uri, tmp_path / "a", *options, env=shared) as one:
-        (weights,) = (tmp_path / "shared" / "serving" / "models").glob("*/model.skops")
+        weights = tmp_path / "shared" / "serving" / "models" / one.info()["manifest"] / "model.skops"
         with serve_model("faulty-line", uri, tmp_path / "b", *options, env=shared) as two:
             assert (one.info()["from_cache"], two.info()["from_cache"]) == (False, True)
             assert find(two, "serving.workshop") == []

@@ -1,8 +1,8 @@
 import json
 
 from serving.following import Load, Refusal, Show, Stay, decide
-from serving.holding import Target
 from serving.live import Following, PreparedModel, State, dump, parse_state
+from serving.target import Target
 
 
 def serve(target: Target, manifest: str = "aa") -> PreparedModel:

@@ -23,11 +23,12 @@ from registry import (
 )
 from serving.cache import ModelCache
 from serving.following import Follower
-from serving.holding import StageWatch, Target
+from serving.holding import StageWatch
 from serving.live import PreparedModel, State
 from serving.preparing import Preparer, Shelf
 from serving.scorer import JSON
 from serving.scoring import NativeScorer
+from serving.target import Target
 from serving.telemetry import Telemetry
 
 TABLE = pd.DataFrame({"x": [0.0, 1.0]})

@@ -1,0 +1,28 @@
+"""The version that should be served, as a value; apart, since workers know nothing of history."""
+
+from dataclasses import dataclass
+
+__all__ = ["Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The version that should be served.
+
+    Attributes:
+        version: MLflow's version.
+        seq: The ledger entry by which it holds the stage; 0 without a ledger.
+        since: RFC 3339 time of that entry; empty without a ledger.
+        manifest: sha256 its files must have; empty if nobody recorded one.
+        run_id: The run that made it.
+        created_ms: When MLflow created it, which tells it from a later one of the same number.
+        managed: Whether a ledger says so (else: the alias alone).
+    """
+
+    version: str
+    seq: int = 0
+    since: str = ""
+    manifest: str = ""
+    run_id: str | None = None
+    created_ms: int = 0
+    managed: bool = True

@@ -1,0 +1,87 @@
+"""Generated requests of every format, to us and to ``mlflow models serve``: every difference has its row."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
+
+from tests.serving.explaining import RULES, explain, find_leaks
+from tests.serving.questions import ask_about_matrix, ask_about_table
+from tests.serving.twins import FOREIGN, LAYERED, MATRIX, Question, Twin, find_engine, start_twins
+
+pytestmark = pytest.mark.xdist_group("serving_differential")
+
+TOGETHER: Final = 8
+"""Requests of one example, sent in a row on one connection."""
+EXAMPLES: Final = 90
+"""720 requests to each model."""
+QUESTIONS: Final[Mapping[str, st.SearchStrategy[Question]]] = {
+    "layered": ask_about_table(LAYERED),
+    "matrix": ask_about_matrix(MATRIX),
+    "foreign": ask_about_table(FOREIGN),
+}
+ENGINES: Final = {"layered": "compiled", "matrix": "compiled", "foreign": "native"}
+
+
+@dataclass
+class Tally:
+    """What was asked, and what came of it."""
+
+    asked: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+
+
+@pytest.fixture(scope="module")
+def twins(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Twin]]:
+    with start_twins(sqlite_template, tmp_path_factory.mktemp("twins")) as started:
+        yield started
+
+
+def compare(twin: Twin, questions: list[Question], tally: Tally) -> None:
+    """Asks both; fails on the first answers that differ without a rule, or that tell too much."""
+    for question, (theirs, ours) in zip(questions, twin.ask(questions), strict=True):
+        why = explain(question, theirs, ours, twin.theirs.ask)
+        assert why is not None, f"{question}\ntheirs {theirs}\nours {ours}"
+        assert find_leaks(ours) == "", f"{question}\nours {ours}"
+        tally.asked += 1
+        tally.statuses[ours.status] += 1
+        tally.rules[why] += 1
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_generated_requests_are_answered_as_mlflow_does_or_a_rule_says_why(
+    twins: Mapping[str, Twin], name: str, request: pytest.FixtureRequest
+) -> None:
+    """The same requests every time; ``--hypothesis-seed`` makes others."""
+    tally = Tally()
+    assert find_engine(twins[name])[0] == ENGINES[name]
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=request.config.getoption("hypothesis_seed") is None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(QUESTIONS[name], min_size=TOGETHER, max_size=TOGETHER))
+    def ask(questions: list[Question]) -> None:
+        compare(twins[name], questions, tally)
+
+    ask()
+    print(name, tally)
+    assert tally.asked >= 0.95 * EXAMPLES * TOGETHER
+    assert min(tally.statuses[200], tally.statuses[400]) > tally.asked / 6
+    assert {"no_content_type", "quoted_charset"} <= set(tally.rules)
+
+
+def test_every_rule_is_a_row_of_the_reference() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
+    named = set(re.findall(r"^\| `([a-z_]+)`: ", page.read_text("utf-8"), re.MULTILINE))
+    assert set(RULES) - named == set()
