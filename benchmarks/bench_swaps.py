@@ -1,10 +1,10 @@
 """What a promotion costs those who ask: swaps of the flights model under sustained load, two workers.
 
 Production goes to and fro between two versions of `examples/flights` whose answers differ, by entries in the
-history (rollbacks), while clients ask steadily. One in a hundred swaps is to a version that the server has never
-seen, and prepares while the old one serves. Prints failed requests, answers that mix versions, the time from the
-entry to the first new answer, latency in the swaps and between them, memory before and after. Takes about ten
-minutes; SWAPS=20 for a quick look. Fails if a request failed, or an answer was another version's.
+history (rollbacks), while clients ask steadily. One in a hundred swaps is to a version that the server has
+never seen, and prepares while the old one serves. Prints failed requests, answers that mix versions, the time
+from the entry to the first new answer, latency in the swaps and between them, memory before and after. Takes
+about ten minutes; SWAPS=20 for a quick look. Fails if a request failed, or an answer was another version's.
 """
 
 import http.client

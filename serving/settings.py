@@ -15,7 +15,8 @@ MIN_THREADS: Final = 4
 
 
 def _count_cores() -> int:
-    return os.cpu_count() or 1
+    """Processors that this process may use, which a container may have fewer of than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _count_threads() -> int:
