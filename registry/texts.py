@@ -22,6 +22,7 @@ DONE: Final = {
     "archive": "archived",
     "approve": "approved",
     "reject": "rejected",
+    "pending": "asked to move",
     "rogue": "put right",
     "rename": "renamed",
 }
@@ -74,10 +75,7 @@ def describe_version(reading: Reading, version: ModelVersion) -> str:
 
 def describe_entry(reading: Reading, entry: Entry) -> str:
     """One line: when, who, what, why, and the evidence."""
-    what = DONE.get(entry.action, entry.action) + (f" version {entry.version}" if entry.version else "")
-    if entry.stage:
-        what += f" {'in' if entry.action == 'rollback' else 'to'} {entry.stage}"
-    what += f" (was version {entry.was})" if entry.was else ""
+    what = _name_look(entry) if entry.action == "reserve" else _name_act(entry)
     why = f": {escape(shorten(entry.reason))}" if entry.reason else ""
     link = (
         f" · [evidence]({link_run(reading.chapter.experiment_id, entry.evidence_run)})"
@@ -85,6 +83,20 @@ def describe_entry(reading: Reading, entry: Entry) -> str:
         else ""
     )
     return f"{read_time(entry.time)}, {escape(entry.actor)}: {what}{why}{link}"
+
+
+def _name_act(entry: Entry) -> str:
+    what = DONE.get(entry.action, entry.action) + (f" version {entry.version}" if entry.version else "")
+    if entry.stage:
+        what += f" {'in' if entry.action == 'rollback' else 'to'} {entry.stage}"
+    what += f" (was version {entry.was})" if entry.was else ""
+    return f"{what}, which waits for a person's approval" if entry.action == "pending" else what
+
+
+def _name_look(entry: Entry) -> str:
+    """A look moves nothing: the version that has the stage is whom it is measured against."""
+    against = f" against version {entry.was}" if entry.was else ""
+    return f"looked at version {entry.version}{against} for {entry.stage}, attempt {entry.details['attempt']}"
 
 
 def shorten(text: str) -> str:

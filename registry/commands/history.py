@@ -106,7 +106,6 @@ def _word(entries: "tuple[Entry, ...]") -> str:
     rows = [("seq", "time (UTC)", "who", "what", "from", "to", "why")]
     latest = ""
     for entry in entries:
-        moved = entry.stage and entry.action in {"promote", "rollback"}
         back = " (the clock had run back)" if entry.time < latest else ""
         latest = max(latest, entry.time)
         rows.append(
@@ -114,8 +113,8 @@ def _word(entries: "tuple[Entry, ...]") -> str:
                 str(entry.seq),
                 entry.time[:19].replace("T", " ") + back,
                 entry.actor,
-                entry.action + (f" to {entry.stage}" if moved else ""),
-                entry.was or "–",
+                _name_act(entry),
+                (entry.was if entry.action != "reserve" else None) or "–",
                 entry.version or "–",
                 _give_reason(entry),
             )
@@ -125,6 +124,16 @@ def _word(entries: "tuple[Entry, ...]") -> str:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def _name_act(entry: "Entry") -> str:
+    """What was done, where to; a look moves nothing, and is one of the attempts at a holder."""
+    if entry.action == "reserve":
+        against = f" against {entry.was}" if entry.was else ""
+        return f"reserve attempt {entry.details.get('attempt')}{against}"
+    if entry.action in {"promote", "rollback", "pending"} and entry.stage:
+        return f"{entry.action} to {entry.stage}"
+    return entry.action + (f" entry {entry.details['pending']}" if entry.details.get("pending") else "")
 
 
 def _give_reason(entry: "Entry") -> str:

@@ -1,6 +1,7 @@
 """``promote-model``: asks the gates, then moves a version to staging or production."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -54,7 +55,8 @@ def _run(arguments: argparse.Namespace) -> Answer:
         outcome = promote(ledger, request, progress=progress)
     if outcome.unfinished:
         say(outcome.unfinished)
-    return Answer(_document(outcome), _word(outcome, ledger.store.tracking_uri), EXIT_CODES[outcome.verdict])
+    text = _word(outcome, arguments.policy, ledger.store.tracking_uri)
+    return Answer(_document(outcome), text, EXIT_CODES[outcome.verdict])
 
 
 def _document(outcome: "Outcome") -> dict[str, Any]:
@@ -79,10 +81,10 @@ def _document(outcome: "Outcome") -> dict[str, Any]:
     return document | ({"conflict": outcome.conflict} if outcome.conflict else {})
 
 
-def _word(outcome: "Outcome", tracking_uri: str) -> str:
+def _word(outcome: "Outcome", policy: Path | None, tracking_uri: str) -> str:
     width = max((len(gate.name) for gate in outcome.gates), default=0)
     lines = [f"  {gate.name:<{width}}  {_mark(gate)}: {gate.reason}" for gate in outcome.gates]
-    lines.append(_conclude(outcome))
+    lines.append(_conclude(outcome, policy))
     links = _list_links(outcome, tracking_uri)
     return "\n".join([*lines, *links])
 
@@ -91,19 +93,32 @@ def _mark(gate: "GateResult") -> str:
     return MARKS[gate.verdict] + ("" if gate.decides else " (overridden)")
 
 
-def _conclude(outcome: "Outcome") -> str:
+def _conclude(outcome: "Outcome", policy: Path | None) -> str:
     what = f"{outcome.model} version {outcome.version}"
     if outcome.verdict == "conflict":
         return f"Not moved: {outcome.conflict}"
+    nothing = " Nothing was written (--dry-run)." if outcome.dry_run else ""
+    if outcome.verdict == "pending":
+        return f"{what} stays where it is: the answer is pending.{nothing or _name_next(outcome, policy)}"
     if outcome.verdict != "yes":
         said = "not enough data" if outcome.verdict == "not_enough_data" else "no"
-        return f"{what} stays where it is: the answer is {said}."
+        return f"{what} stays where it is: the answer is {said}.{nothing}"
     if outcome.dry_run:
-        return f"{what} would move to {outcome.stage}. Nothing was written (--dry-run)."
+        return f"{what} would move to {outcome.stage}.{nothing}"
     if not outcome.moved:
         return f"{what} is in {outcome.stage} already (entry {outcome.seq}); nothing was changed."
     was = f", was version {outcome.was}" if outcome.was else ""
     return f"{what} is in {outcome.stage} now (entry {outcome.seq}{was})."
+
+
+def _name_next(outcome: "Outcome", policy: Path | None) -> str:
+    """Approved is not moved: whoever asked asks again, and the same policy finds the word."""
+    words = ["promote-model", outcome.model, "--version", outcome.version, "--to", outcome.stage]
+    words += ["--policy", str(policy)] if policy else []
+    return (
+        f" It waits for a person's word; entry {outcome.seq} says so. Once it is approved, ask again: "
+        f"{shlex.join(words)}"
+    )
 
 
 def _list_links(outcome: "Outcome", tracking_uri: str) -> list[str]:

@@ -17,6 +17,7 @@ from registry.ledger.ledger import Actor, Ledger, new_nonce
 from registry.manifest import compute_manifest
 from registry.promotion import commit
 from registry.upkeep import ensure_history
+from tests.registry.conftest import Artifacts
 from tests.registry.mlflow_models import register
 
 
@@ -252,6 +253,93 @@ def test_an_unreachable_server_is_exit_4(
 def test_an_unknown_command_is_named_with_its_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rolback"]) == 2
     assert "Did you mean 'rollback'" in capsys.readouterr().err
+
+
+def test_a_policy_with_an_unknown_key_is_wrong_usage_that_names_file_and_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("[metric]\nmargn = 0.1\n")
+    code = promote_main(["m", "--to", "production", "--policy", str(path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["error"]) == (2, "usage")
+    assert f"{path}: there is no key 'metric.margn'. Did you mean 'metric.margin'?" in found["message"]
+
+
+@pytest.fixture
+def waiting(
+    store: RegistryStore, model_name: str, artifacts: Artifacts, tmp_path: Path
+) -> tuple[str, list[str]]:
+    """Version 1 is staged; its promotion needs a floor that it reaches, and a person. What one types."""
+    register(store, model_name, artifacts.good, 1)
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        "[metric]\nname = 'brier'\nfloor = 0.2\n[approval]\nrequired = true\n"
+        f"[evaluation]\ndata = '{artifacts.rows}'\ntarget = 'benign'\n"
+    )
+    assert promote_main([model_name, "--to", "staging"]) == 0
+    return model_name, [model_name, "--to", "production", "--policy", str(path)]
+
+
+def test_a_promotion_that_needs_a_person_says_what_to_do_and_is_replayed_until_somebody_tampers(
+    waiting: tuple[str, list[str]],
+    store: RegistryStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, words = waiting
+    capsys.readouterr()
+    assert promote_main(words) == 3
+    said = capsys.readouterr().out
+    assert "the answer is pending. It waits for a person's word; entry 3 says so." in said
+    again = f"promote-model {model} --version 1 --to production --policy {words[-1]}"
+    assert f"Once it is approved, ask again: {again}\n" in said
+    assert f"greenroom approve {model} --version 1" in said
+    assert (promote_main([*words, "--json"]), read(capsys)["verdict"]) == (3, "pending")
+    assert ask(capsys, "status", model)[1]["pending"] == ["1"]
+    assert ask(capsys, "approve", model, "--version", "1", "--reason", "looked")[0] == 0
+    assert promote_main([*words, "--json"]) == 0
+    moved = read(capsys)
+    assert (moved["verdict"], moved["moved"]) == ("yes", True)
+    assert main(["history", model]) == 0
+    for line, act in zip(capsys.readouterr().out.splitlines()[1:], HISTORY, strict=True):
+        assert f"  {act}  " in line
+    description = store.get_version(model, "1").description
+    assert "looked at version 1 for production, attempt 1" in description
+    assert "asked to move version 1 to production, which waits for a person's approval" in description
+    code, found = ask(capsys, "replay", model, str(moved["seq"]))
+    assert (code, found["agrees"], found["exact"], found["differences"]) == (0, True, True, [])
+    assert [gate["name"] for gate in found["gates"]] == ["floor"]
+    tamper(store, moved["evidence_run"], tmp_path)
+    code, found = ask(capsys, "replay", model, str(moved["seq"]))
+    assert (code, found["error"]) == (3, "tampered")
+    assert "rows.parquet" in found["message"]
+    code, found = ask(capsys, "replay", model, "1")
+    assert (code, found["error"]) == (1, "not_found")
+
+
+HISTORY = (
+    "promote to staging",
+    "reserve attempt 1",
+    "pending to production",
+    "approve entry 3",
+    "promote to production",
+)
+
+
+def read(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def tamper(store: RegistryStore, run_id: str, folder: Path) -> None:
+    """Somebody with write access changes the answers."""
+    import pandas as pd
+
+    (folder / "changed").mkdir()
+    path = store.download_run_file(run_id, "rows.parquet", str(folder / "changed"))
+    pd.read_parquet(path).assign(**{"candidate.probability.1": 0.5}).to_parquet(path)
+    store.upload(run_id, str(folder / "changed"))
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
