@@ -1,6 +1,7 @@
 """Pictures of a look at the rows, drawn without any global plotting state."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,7 +58,8 @@ def _draw_difference(path: Path, material: Material, policy: "Policy", numbers: 
     figure, axes = _begin(title)
     names, means = _average_blocks(material, policy, metric)
     axes.bar(range(len(means)), means, color=[GOOD if mean > 0 else WORSE for mean in means], width=0.8)
-    axes.axhspan(numbers["lower"], numbers["upper"], color=INK, alpha=0.15, linewidth=0, label="bounds")
+    lower, upper = _bound(numbers, min(0.0, *means), max(0.0, *means))
+    axes.axhspan(lower, upper, color=INK, alpha=0.15, linewidth=0, label="bounds")
     axes.axhline(numbers["improvement"], color=INK, linewidth=1.5, label="mean")
     axes.axhline(0, color=INK, linewidth=1)
     if numbers["margin"]:
@@ -72,10 +74,19 @@ def _draw_difference(path: Path, material: Material, policy: "Policy", numbers: 
 
 def _word_bounds(numbers: Mapping[str, Any]) -> str:
     blocks = "" if numbers["unit"] == "rows" else f"{numbers['blocks']:,} {numbers['unit']}, "
+    lower, upper = (
+        f"{value:+.4f}" if isfinite(value) else "none" for value in (numbers["lower"], numbers["upper"])
+    )
     return (
         f"{blocks}{numbers['rows']:,} rows; one-sided bounds at level {numbers['level']:.2g}: "
-        f"{numbers['lower']:+.4f} and {numbers['upper']:+.4f}"
+        f"{lower} and {upper}"
     )
+
+
+def _bound(numbers: Mapping[str, Any], left: float, right: float) -> tuple[float, float]:
+    """Bounds to draw: with too few rows there is none, which is drawn as far as the picture goes."""
+    lower, upper = float(numbers["lower"]), float(numbers["upper"])
+    return lower if isfinite(lower) else left, upper if isfinite(upper) else right
 
 
 def _list_rivals(material: Material, numbers: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -89,9 +100,10 @@ def _draw_intervals(
 ) -> None:
     """One line for everybody whom the candidate was compared with."""
     figure, axes = _begin(title, height=2.2 + 0.5 * len(rivals))
+    left, right = _span([*rivals.values()], -float(numbers["margin"]), float(numbers["effect"]))
     for place, found in enumerate(rivals.values()):
         color = _color(found["lower"] + numbers["margin"], found["upper"] + numbers["margin"])
-        axes.plot([found["lower"], found["upper"]], [place, place], color=color, linewidth=3)
+        axes.plot(_bound(found, left, right), [place, place], color=color, linewidth=3)
         axes.plot([found["improvement"]], [place], marker="o", markersize=9, color=color)
     axes.axvline(0, color=INK, linewidth=1)
     if numbers["margin"]:
@@ -103,6 +115,13 @@ def _draw_intervals(
     axes.set_ylim(len(rivals) - 0.5, -0.5)
     axes.set_xlabel(f"improvement (right of 0: candidate is better)\n{_word_bounds(numbers)}")
     _save(figure, path)
+
+
+def _span(found: Sequence[Mapping[str, Any]], *others: float) -> tuple[float, float]:
+    """From the smallest to the largest number that is one, and 0."""
+    values = [float(one[name]) for one in found for name in ("improvement", "lower", "upper")]
+    finite = [value for value in (*values, *others, 0.0) if isfinite(value)]
+    return min(finite), max(finite)
 
 
 def _color(lower: float, upper: float) -> str:
@@ -126,10 +145,11 @@ def _draw_slices(path: Path, material: Material, numbers: Mapping[str, Any]) -> 
     slices = sorted(numbers["slices"], key=lambda one: float(one["improvement"]))[:MAX_SLICES]
     title = f"Version {material.versions[CANDIDATE]} against version {material.versions[HOLDER]}, by slice"
     figure, axes = _begin(title, height=max(3.0, 1.5 + ROW_IN * len(slices)))
+    left, right = _span(slices)
     for place, one in enumerate(slices):
         good = GOOD if float(one["improvement"]) > 0 else INK
         color = {"worse": WORSE, "fine": good}.get(str(one["verdict"]), UNSURE)
-        axes.plot([one["lower"], one["upper"]], [place, place], color=color, linewidth=2)
+        axes.plot(_bound(one, left, right), [place, place], color=color, linewidth=2)
         axes.plot([one["improvement"]], [place], marker="o", color=color)
     axes.axvline(0, color=INK, linewidth=1)
     if numbers["margin"]:

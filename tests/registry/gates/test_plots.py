@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from registry.gates.material import Material, Timing
-from registry.gates.plots import _average_blocks, draw_all
+from registry.gates.plots import _average_blocks, _bound, _word_bounds, draw_all
 from registry.gates.quality import judge_quality
 from registry.policy import CalibrationPolicy, LatencyPolicy, MetricPolicy, Policy, SlicesPolicy
 
@@ -49,6 +49,14 @@ def test_every_gate_that_was_asked_has_its_picture(group: str | None, tmp_path: 
     draw_all(tmp_path, material, policy, judge_quality(material, policy, attempt=1))
     found = {path.name for path in tmp_path.glob("*.png")}
     assert found == {"calibration.png", "difference.png", "latency.png", "slices.png"}
+
+
+def test_bounds_that_do_not_exist_are_drawn_as_far_as_the_picture_goes() -> None:
+    """Few or very uneven rows bound nothing; a line to infinity would not be drawn at all."""
+    numbers = {"lower": -np.inf, "upper": 0.5, "unit": "rows", "rows": 9, "level": 0.03}
+    assert _bound(numbers, -1.0, 2.0) == (-1.0, 0.5)
+    assert _bound(numbers | {"lower": 0.1, "upper": np.inf}, -1.0, 2.0) == (0.1, 2.0)
+    assert _word_bounds(numbers) == "9 rows; one-sided bounds at level 0.03: none and +0.5000"
 
 
 def test_blocks_that_are_numbers_stand_in_their_order() -> None:
