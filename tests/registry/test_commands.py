@@ -17,6 +17,7 @@ from registry.ledger.ledger import Actor, Ledger, new_nonce
 from registry.manifest import compute_manifest
 from registry.promotion import commit
 from registry.upkeep import ensure_history
+from tests.house.street import REFERENCE, read_first_cells, read_sections
 from tests.registry.conftest import Artifacts
 from tests.registry.mlflow_models import register
 
@@ -310,6 +311,8 @@ def test_a_promotion_that_needs_a_person_says_what_to_do_and_is_replayed_until_s
     code, found = ask(capsys, "replay", model, str(moved["seq"]))
     assert (code, found["agrees"], found["exact"], found["differences"]) == (0, True, True, [])
     assert [gate["name"] for gate in found["gates"]] == ["floor"]
+    page = read_sections(REFERENCE / "json.md")["`greenroom/replay/1`"]
+    assert set(found) == set(read_first_cells(page))
     tamper(store, moved["evidence_run"], tmp_path)
     code, found = ask(capsys, "replay", model, str(moved["seq"]))
     assert (code, found["error"]) == (3, "tampered")
