@@ -29,6 +29,13 @@ PASSED_ON: Final = (
 """Environment variables a judged model gets; no secret is among them."""
 
 DEFAULT_TIMEOUT_S: Final = 600.0
+FIXED: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_TRACKING_URI": "sqlite://",
+    "GREENROOM_CONTRACT": "off",
+}
+"""What it gets besides. Models are compared on all rows, also on ones that a contract would refuse: the
+newest may be beyond what a holder's contract knows."""
 POLL_S: Final = 0.02
 MAX_OUTPUT: Final = 4_000
 """Bytes of what a model printed that are looked at for its last line."""
@@ -126,7 +133,7 @@ def prepare_models() -> None:
 def list_environment() -> dict[str, str]:
     """What a judged model's process gets to see of the environment: no credentials."""
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return passed_on | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": "sqlite://"}
+    return passed_on | FIXED
 
 
 def _wait(process: ForkedProcess, timeout_s: float, stop: threading.Event) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "ContractSection",
     "DataSection",
     "EvaluationSection",
     "FeaturesSection",
@@ -138,6 +139,17 @@ class SearchSection(_Section):
     space: dict[str, list[Any] | dict[str, Any]] = Field(min_length=1)
 
 
+class ContractSection(_Section):
+    """What rows must look like, beyond what the training rows say, and what becomes of one that does not."""
+
+    mode: Literal["refuse", "warn", "off"] = "warn"
+    tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    max_categories: PositiveInt = 100
+    ranges: dict[str, Any] = Field(default_factory=dict)
+    categories: dict[str, Any] = Field(default_factory=dict)
+    rules: list[str] = Field(default_factory=list)
+
+
 class ImportanceSection(_Section):
     """How permutation importance is measured."""
 
@@ -163,6 +175,7 @@ class JobSpec(_Section):
     model: ModelSection
     search: SearchSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
+    contract: ContractSection = ContractSection()
 
     @model_validator(mode="after")
     def _check_split(self) -> "JobSpec":

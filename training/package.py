@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from registry import format_contract
+
+from .contract import write_enforcement
 from .fitting import has_probability
 from .result import TrainingPlan
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
-__all__ = ["LAYERS_FILE", "Package", "write_package"]
+__all__ = ["CONTRACT_FILE", "LAYERS_FILE", "Package", "write_package"]
 
 LAYERS_FILE: Final = Path(__file__).parent / "artifact" / "layers.py"
+CONTRACT_FILE: Final = "contract.json"
 EXAMPLE_ROWS: Final = 5
 REQUIRED: Final = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 _TRUSTED: Final = ("sklearn.", "numpy.", "scipy.")
@@ -103,6 +107,11 @@ def _write_layers(parts: Path, plan: TrainingPlan, serialization: str, *, sure: 
         "has_probability": sure and plan.target.task != "regression",
         "serialization": serialization,
     }
+    if plan.contract is not None:
+        contract = plan.contract.contract
+        (parts / CONTRACT_FILE).write_text(format_contract(contract), "utf-8")
+        if contract.mode == "refuse":  # compiled plans do not know the key and leave such models to MLflow
+            layers["contract"] = write_enforcement(contract, CONTRACT_FILE)
     (parts / "layers.json").write_text(json.dumps(layers, indent=1, ensure_ascii=False), "utf-8")
     for lookup, table in zip(layers["lookups"], plan.features.tables, strict=True):
         table.to_parquet(parts / lookup["file"], index=False)

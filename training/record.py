@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
-from registry import EvaluationRows, Tag, get_user_name
+from registry import EvaluationRows, Tag, format_contract, get_user_name
 
 from .columns import infer_type
+from .package import CONTRACT_FILE
 from .provenance import list_versions, read_commit
 from .result import Fitted, Outcome, TrainingPlan
 from .tracking import DatasetRecord
@@ -59,6 +60,8 @@ def list_tags(plan: TrainingPlan) -> dict[str, str]:
     if commit is not None:
         tags |= {"mlflow.source.git.commit": commit.sha, "mlflow.source.git.branch": commit.branch}
         tags |= {"greenroom.git_dirty": str(commit.dirty).lower()}
+    if plan.contract is not None:
+        tags["greenroom.contract_violations"] = str(plan.contract.broken)
     return tags | list_warnings(plan)
 
 
@@ -94,11 +97,13 @@ def make_dataset_record(plan: TrainingPlan, sha256: str) -> DatasetRecord:
 
 
 def write_job(plan: TrainingPlan, fitted: Fitted, folder: Path) -> None:
-    """The job as it ran, overrides and search included: ``job.json``, and ``job.toml`` for train-model."""
+    """The job as it ran, overrides and search included: ``job.json``, ``job.toml``; and its contract."""
     content = json.loads(plan.job.spec.model_dump_json(exclude_none=True))
     content["model"]["params"] |= fitted.params
     (folder / "job.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), "utf-8")
     (folder / "job.toml").write_text(_to_toml(content), "utf-8")
+    if plan.contract is not None:
+        (folder / CONTRACT_FILE).write_text(format_contract(plan.contract.contract), "utf-8")
     (folder / "environment.json").write_text(json.dumps(list_versions(), indent=2), "utf-8")
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from registry import TaskKind
 
+    from .contract import ContractPlan
     from .dataset import Dataset, Target
     from .features import FeaturePlan
     from .job import Job
@@ -31,6 +32,7 @@ class TrainingPlan:
         split: Which of these rows are learned from and which are held out.
         warnings: Sentences a person should read before trusting the model.
         durations_s: Seconds per step so far.
+        contract: What rows must look like; None: the job wants none.
     """
 
     job: "Job"
@@ -41,6 +43,7 @@ class TrainingPlan:
     split: "Split"
     warnings: tuple[str, ...] = ()
     durations_s: dict[str, float] = field(default_factory=dict)
+    contract: "ContractPlan | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from registry import Settings, read_settings
 
+from .contract import plan_contract
 from .dataset import make_target, read_rows
 from .estimator import make_estimator
 from .features import plan_features
@@ -56,9 +57,11 @@ def plan_training(job: Job, progress: Progress | None = None) -> TrainingPlan:
         target = make_target(job, dataset, is_classifier=is_classifier(estimator))
         used, target, split = narrow(dataset, target, make_split(job.spec, dataset, target))
         features, rows = plan_features(job, used)
-        plan = TrainingPlan(job, dataset, target, features, rows, split, durations_s=watch.durations_s)
+        contract = plan_contract(job.spec, features, rows, split, dataset.text)
+        plan = TrainingPlan(job, dataset, target, features, rows, split, (), watch.durations_s, contract)
         check_search(plan)
-        plan = replace(plan, warnings=_find_suspects(plan))
+        told = (contract.warning,) if contract and contract.warning else ()
+        plan = replace(plan, warnings=(*_find_suspects(plan), *told))
     for warning in plan.warnings:
         progress.warn(warning)
     return plan

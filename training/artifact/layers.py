@@ -11,9 +11,16 @@ are written once. It needs mlflow, numpy, pandas, scikit-learn and skops, and no
                 "columns": [{"name", "type"}]}]    columns of a second table that become features
     features  ["…"]                      what the pipeline gets, in this order
     task, classes, output, has_probability, serialization
+    contract  {"file", "mode", "rules": [{"text", "type", "left", "operator", "right"}]}    only where rows
+              that break the contract in ``file`` are refused; a side is {"column"} or {"value"}
+
+With ``GREENROOM_CONTRACT=off`` in the environment no row is refused for breaking the contract.
 """
 
 import json
+import operator
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +46,14 @@ PARTS = {
     "hour": lambda moment: moment.dt.hour,
     "minute": lambda moment: moment.dt.minute,
     "minute_of_day": lambda moment: moment.dt.hour * 60 + moment.dt.minute,
+}
+COMPARISONS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
 }
 FLOORS = {"minute": "min", "hour": "h", "day": "D"}
 
@@ -147,6 +162,86 @@ def _column(frame: Any, name: str) -> Any:
     return pd.Series(np.nan, index=range(len(frame)), dtype=object)
 
 
+class RowContract:
+    """What raw rows must look like. Messages name row, column and kind of value, never the value.
+
+    Args:
+        columns: As in ``contract.json``.
+        rules: As in ``layers.json``.
+    """
+
+    def __init__(self, columns: dict[str, Any], rules: list[dict[str, Any]]) -> None:
+        self.columns = columns
+        self.rules = rules
+
+    def check(self, frame: pd.DataFrame) -> None:
+        """Raises on the first row that breaks the contract, and says how many more violations there are.
+
+        Raises:
+            MlflowException: Which row, column, kind of value and rule; MLflow's server answers 400.
+        """
+        found = sorted(self._find(frame))
+        if found:
+            row, _, name, value_class, rule, _ = found[0]
+            more = sum(count for *_, count in found) - 1
+            raise MlflowException.invalid_parameter_value(
+                f"Row {row + 1}, column {name!r}: {value_class}, where the contract asks for {rule}."
+                + (f" And {more} more like it or of other kinds." if more else "")
+            )
+
+    def _find(self, frame: pd.DataFrame) -> Iterator[tuple[int, int, str, str, str, int]]:
+        """First row, place in the contract, column, kind of value, rule, and how many rows."""
+        read = {name: _comparable(frame, name, column["type"]) for name, column in self.columns.items()}
+        for order, (name, column) in enumerate(self.columns.items()):
+            for value_class, wanted, marked in _judge(column, *read[name]):
+                if marked.any():
+                    yield int(marked.argmax()), order, name, value_class, wanted, int(marked.sum())
+        for order, rule in enumerate(self.rules, len(self.columns)):
+            broken, names = self._break(rule, read)
+            if broken.any():
+                row, count = int(broken.argmax()), int(broken.sum())
+                yield row, order, ", ".join(names), "against the rule", rule["text"], count
+
+    def _break(self, rule: dict[str, Any], read: dict[str, Any]) -> tuple[Any, list[str]]:
+        sides = [rule["left"], rule["right"]]
+        names = list(dict.fromkeys(side["column"] for side in sides if "column" in side))
+        known = np.logical_and.reduce([read[name][1] & ~read[name][2] for name in names])
+        values = [read[side["column"]][0][known] if "column" in side else side["value"] for side in sides]
+        broken = np.zeros(len(known), dtype=bool)
+        broken[known] = ~np.asarray(COMPARISONS[rule["operator"]](*values), dtype=bool)
+        return broken, names
+
+
+def _comparable(frame: pd.DataFrame, name: str, kind: str) -> tuple[Any, Any, Any]:
+    """A column's values (moments as microseconds), where there is one, and where it is infinite."""
+    values = as_type(_column(frame, name), "category" if kind == "text" else kind)
+    known = values.notna().to_numpy()
+    if kind == "datetime":
+        return values.astype("datetime64[us]").astype("int64").to_numpy(), known, np.zeros(len(known), bool)
+    array = values.to_numpy()
+    return array, known, np.isinf(array) if kind == "number" else np.zeros(len(known), bool)
+
+
+def _judge(column: dict[str, Any], values: Any, known: Any, infinite: Any) -> Iterator[tuple[str, str, Any]]:
+    if not column["nullable"]:
+        yield "missing", "a value", ~known
+    yield "an infinite number", "a finite number", infinite
+    categories, limits = column.get("categories"), column.get("range", {})
+    if categories is not None:
+        unknown = known & ~pd.Series(values).isin(categories).to_numpy()
+        yield "an unknown category", f"one of {len(categories)} known categories", unknown
+    sound = known & ~infinite
+    for end, worse, wanted in (("low", "below", "at least"), ("high", "above", "at most")):
+        if end in limits:
+            limit, text = limits[end], limits[end]
+            if column["type"] == "datetime":
+                limit = np.datetime64(limit, "us").astype("int64")
+            else:
+                text = f"{limit:.12g}"
+            beyond = values < limit if end == "low" else values > limit
+            yield f"{worse} {text}", f"{wanted} {text}", sound & beyond
+
+
 class LayeredModel(PythonModel):
     """Data, features, scoring, evaluation: one after the other."""
 
@@ -157,6 +252,7 @@ class LayeredModel(PythonModel):
         tables = tuple(pd.read_parquet(folder / lookup["file"]) for lookup in self.plan["lookups"])
         self.rows = RowFeatures(self.plan, tables)
         self.pipeline = load_pipeline(folder, self.plan["serialization"])
+        self.contract = load_contract(folder, self.plan)
 
     def predict(
         self,
@@ -177,6 +273,8 @@ class LayeredModel(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"output must be one of {', '.join(OUTPUTS)}, not {str(output)[:40]!r}."
             )
+        if self.contract is not None:
+            self.contract.check(model_input)
         features = self.rows.transform(model_input)
         if output == "answer":
             return self.pipeline.predict(features)
@@ -191,6 +289,15 @@ class LayeredModel(PythonModel):
             names = [f"{prefix}{label}" for label in self.plan["classes"]]
             columns |= dict(zip(names, self.pipeline.predict_proba(features).T, strict=True))
         return pd.DataFrame(columns, index=index)
+
+
+def load_contract(folder: Path, plan: dict[str, Any]) -> RowContract | None:
+    """Opens the contract that refuses rows; None where there is none, or it is switched off."""
+    enforced = plan.get("contract")
+    if enforced is None or enforced["mode"] != "refuse" or os.environ.get("GREENROOM_CONTRACT") == "off":
+        return None
+    columns = json.loads((folder / enforced["file"]).read_text("utf-8"))["columns"]
+    return RowContract(columns, enforced["rules"])
 
 
 def load_pipeline(folder: Path, serialization: str) -> Any:
