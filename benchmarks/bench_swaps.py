@@ -151,8 +151,9 @@ def promote_version(ledger: Any, version: str) -> None:
     """Staging, then production, whatever its quality: it is about the swap."""
     for stage in ("staging", "production"):
         request = PromotionRequest(MODEL, stage, version=version, override="benchmark of swaps")
-        if not promote(ledger, request).moved:
-            raise RuntimeError(f"version {version} was not promoted to {stage}")
+        outcome = promote(ledger, request)
+        if not outcome.moved:
+            raise RuntimeError(f"version {version} was not promoted to {stage}: {outcome.gates}")
 
 
 def swap_all(ledger: Any, port: int, cold: Sequence[str]) -> Iterator[Swap]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ __all__ = ["NativeKeeper", "bind_native"]
 WARM_S: Final = 600.0
 """A model that takes longer to load hangs."""
 PAUSE_S: Final = 1.0
-"""Before another start, when the last one failed at once."""
+"""Before another start, when the last one failed or lived for less."""
 
 _log = logging.getLogger("greenroom.serving")
 
@@ -63,12 +64,14 @@ class NativeKeeper:
         if model.engine != NATIVE and not self.is_wanted:
             return
         self.want()
-        async with asyncio.timeout(WARM_S):
-            await self._up.wait()
         try:
+            async with asyncio.timeout(WARM_S):
+                await self._up.wait()
             await self._load(model)
         except LostError:
             raise ArtifactError(f"The native process ended when it loaded version {model.version}.") from None
+        except TimeoutError:
+            raise ArtifactError(f"No native process could be started for version {model.version}.") from None
 
     def show(self, state: State) -> None:
         """Remembers what is loaded, for a process that is started anew; drops everything else."""
@@ -100,6 +103,7 @@ class NativeKeeper:
             except OSError:
                 await asyncio.sleep(PAUSE_S)
                 continue
+            began_s = time.monotonic()
             listening = asyncio.create_task(peer.run())
             await self._bring_up(peer, list(self._models.values()))
             await listening
@@ -107,6 +111,8 @@ class NativeKeeper:
             self._up.clear()
             self._telemetry.count_restart(NATIVE)
             _log.error("The native process ended by itself; another one is started.")
+            if time.monotonic() - began_s < PAUSE_S:
+                await asyncio.sleep(PAUSE_S)  # it may not survive what it is given
 
     async def _bring_up(self, peer: Peer, models: Sequence[PreparedModel]) -> None:
         """What is served first; then it takes requests; the rest is loaded beside."""
