@@ -79,7 +79,8 @@ def plan_contract(
     )
     if section.mode == "refuse":
         _refuse(contract, learn, text)
-    return _try(contract, learn, rows.iloc[split.evaluate])
+    is_declared = bool(section.ranges or section.categories or section.rules)
+    return _try(contract, learn if is_declared else learn.iloc[:0], rows.iloc[split.evaluate])
 
 
 def _refuse(contract: Contract, learn: pd.DataFrame, text: str) -> None:
@@ -95,6 +96,7 @@ def _refuse(contract: Contract, learn: pd.DataFrame, text: str) -> None:
 
 
 def _try(contract: Contract, learn: pd.DataFrame, held: pd.DataFrame) -> ContractPlan:
+    """Rows to learn from can break only what was declared; ``learn`` is empty where nothing was."""
     sentences = []
     for rows, role, share in ((learn, "learned from", 0.0), (held, "held out", QUIET_SHARE)):
         bad = int(np.count_nonzero(find_bad_rows(contract, rows)))

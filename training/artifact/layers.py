@@ -171,7 +171,12 @@ class RowContract:
     """
 
     def __init__(self, columns: dict[str, Any], rules: list[dict[str, Any]]) -> None:
-        self.columns = columns
+        self.columns = {
+            name: {**column, "categories": frozenset(column["categories"])}
+            if "categories" in column
+            else column
+            for name, column in columns.items()
+        }
         self.rules = rules
 
     def check(self, frame: pd.DataFrame) -> None:
@@ -213,13 +218,23 @@ class RowContract:
 
 
 def _comparable(frame: pd.DataFrame, name: str, kind: str) -> tuple[Any, Any, Any]:
-    """A column's values (moments as microseconds), where there is one, and where it is infinite."""
-    values = as_type(_column(frame, name), "category" if kind == "text" else kind)
-    known = values.notna().to_numpy()
+    """A column's values (moments as microseconds), where there is one, and where it is infinite.
+
+    What MLflow hands over is typed already, and then no Series is made: one row is what most requests have.
+    """
+    array = frame[name].to_numpy() if name in frame else np.empty(0, dtype=object)
+    if kind in {"category", "text"}:
+        if name not in frame or pd.api.types.infer_dtype(array, skipna=True) not in {"string", "empty"}:
+            array = as_type(_column(frame, name), "category").to_numpy()
+        known = pd.notna(array)
+        return array, known, np.zeros(len(known), bool)
     if kind == "datetime":
-        return values.astype("datetime64[us]").astype("int64").to_numpy(), known, np.zeros(len(known), bool)
-    array = values.to_numpy()
-    return array, known, np.isinf(array) if kind == "number" else np.zeros(len(known), bool)
+        if array.dtype.kind != "M":
+            array = as_type(_column(frame, name), kind).to_numpy()
+        return array.astype("datetime64[us]").view("int64"), ~np.isnat(array), np.zeros(len(array), bool)
+    if array.dtype != np.float64:
+        array = as_type(_column(frame, name), kind).to_numpy()
+    return array, ~np.isnan(array), np.isinf(array)
 
 
 def _judge(column: dict[str, Any], values: Any, known: Any, infinite: Any) -> Iterator[tuple[str, str, Any]]:
@@ -228,8 +243,8 @@ def _judge(column: dict[str, Any], values: Any, known: Any, infinite: Any) -> It
     yield "an infinite number", "a finite number", infinite
     categories, limits = column.get("categories"), column.get("range", {})
     if categories is not None:
-        unknown = known & ~pd.Series(values).isin(categories).to_numpy()
-        yield "an unknown category", f"one of {len(categories)} known categories", unknown
+        unknown = np.fromiter((value not in categories for value in values), bool, len(values))
+        yield "an unknown category", f"one of {len(categories)} known categories", known & unknown
     sound = known & ~infinite
     for end, worse, wanted in (("low", "below", "at least"), ("high", "above", "at most")):
         if end in limits:
