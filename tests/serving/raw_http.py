@@ -2,14 +2,13 @@
 
 import re
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from tests.serving.scoring_servers import Reply
 
-__all__ = ["connect", "post", "read_replies", "send_in_a_row", "talk"]
+__all__ = ["connect", "post", "read_replies", "receive", "send_in_a_row", "talk"]
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -33,7 +32,8 @@ def send_in_a_row(port: int, requests: Sequence[bytes]) -> list[Reply]:
     """Sends all before it reads any; as many answers must come, in this order."""
     with connect(port, 60.0) as connection:
         connection.sendall(b"".join(requests))
-        replies, rest = [], bytearray()
+        replies: list[Reply] = []
+        rest = bytearray()
         while len(replies) < len(requests):
             piece = connection.recv(2**16)
             assert piece, f"the connection was closed after {len(replies)} of {len(requests)} answers"
@@ -42,6 +42,17 @@ def send_in_a_row(port: int, requests: Sequence[bytes]) -> list[Reply]:
             replies += found
     assert rest == b""
     return replies
+
+
+def receive(connection: socket.socket) -> Reply:
+    """The next answer, whole."""
+    received = bytearray()
+    while True:
+        piece = connection.recv(2**16)
+        assert piece, f"the connection was closed after {received!r}"
+        received += piece
+        if replies := read_replies(received)[0]:
+            return replies[0]
 
 
 def read_replies(data: bytearray) -> tuple[list[Reply], bytearray]:
@@ -62,14 +73,13 @@ def read_replies(data: bytearray) -> tuple[list[Reply], bytearray]:
     return replies, data[at:]
 
 
-def talk(port: int, *pieces: bytes, pause_s: float = 0.0, timeout_s: float = 20.0) -> list[Reply]:
-    """Sends pieces, says that no more will come, and reads until the server hangs up, or says no more."""
+def talk(port: int, sent: bytes, *, is_all: bool = True) -> list[Reply]:
+    """Sends bytes, says (if that is all) that no more will come, and reads until the server hangs up."""
     received = bytearray()
-    with connect(port, timeout_s) as connection, suppress(ConnectionError, TimeoutError):
-        for piece in pieces:
-            connection.sendall(piece)
-            time.sleep(pause_s)
-        connection.shutdown(socket.SHUT_WR)
+    with connect(port, 60.0) as connection, suppress(ConnectionError):
+        connection.sendall(sent)
+        if is_all:
+            connection.shutdown(socket.SHUT_WR)
         while piece := connection.recv(2**16):
             received += piece
     replies, _rest = read_replies(received)

@@ -1,11 +1,12 @@
 """Generated requests of every format, to us and to ``mlflow models serve``: every difference has its row."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
@@ -18,14 +19,16 @@ pytestmark = pytest.mark.xdist_group("serving_differential")
 
 TOGETHER: Final = 8
 """Requests of one example, sent in a row on one connection."""
-EXAMPLES: Final = 90
-"""720 requests to each model."""
+EXAMPLES: Final = {"layered": 62, "matrix": 110, "foreign": 90}
+"""2,096 requests; fewer to the model that takes MLflow longest."""
 QUESTIONS: Final[Mapping[str, st.SearchStrategy[Question]]] = {
     "layered": ask_about_table(LAYERED),
     "matrix": ask_about_matrix(MATRIX),
     "foreign": ask_about_table(FOREIGN),
 }
 ENGINES: Final = {"layered": "compiled", "matrix": "compiled", "foreign": "native"}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,7 +66,7 @@ def test_generated_requests_are_answered_as_mlflow_does_or_a_rule_says_why(
     assert find_engine(twins[name])[0] == ENGINES[name]
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=EXAMPLES[name],
         deadline=None,
         derandomize=request.config.getoption("hypothesis_seed") is None,
         database=None,
@@ -75,10 +78,10 @@ def test_generated_requests_are_answered_as_mlflow_does_or_a_rule_says_why(
         compare(twins[name], questions, tally)
 
     ask()
-    print(name, tally)
-    assert tally.asked >= 0.95 * EXAMPLES * TOGETHER
-    assert min(tally.statuses[200], tally.statuses[400]) > tally.asked / 6
-    assert {"no_content_type", "quoted_charset"} <= set(tally.rules)
+    _log.info("%s: %s", name, tally)
+    assert tally.asked >= EXAMPLES[name] * TOGETHER
+    assert min(tally.statuses[200], tally.statuses[400]) > tally.asked / 8
+    assert sum(tally.rules[rule] for rule in RULES) > 0
 
 
 def test_every_rule_is_a_row_of_the_reference() -> None:

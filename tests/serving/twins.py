@@ -49,7 +49,7 @@ FOREIGN: Final = {
 FAILED: Final = 500
 IDLE_S: Final = 2.0
 """MLflow's server hangs up on a connection that is idle for 5 s."""
-FOREIGN_CODE: Final = '''
+FOREIGN_CODE: Final = """
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -63,7 +63,7 @@ class Mirror(PythonModel):
 
 
 set_model(Mirror())
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def register_layered(uri: str, folder: Path) -> str:
     from mlflow import MlflowClient
 
     folder.mkdir()
-    options = {"params": {"max_iter": 20}}
-    artifact = make_artifact(folder, "ensemble.HistGradientBoostingClassifier", **options)
+    estimator = "ensemble.HistGradientBoostingClassifier"
+    artifact = make_artifact(folder, estimator, params={"max_iter": 20})
     client = MlflowClient(uri)
     client.create_registered_model("layered")
     client.create_model_version("layered", str(artifact))
@@ -156,11 +156,13 @@ def register_foreign(uri: str, folder: Path) -> None:
     """A model of somebody's own, with every type of column and with params: served by MLflow's own code."""
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     folder.mkdir()
     (folder / "mirror.py").write_text(FOREIGN_CODE)
-    columns = [ColSpec(kind, name, required=name != "o") for name, kind in FOREIGN.items()]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(kind, name, required=name != "o") for name, kind in FOREIGN.items()
+    ]
     params = ParamSchema([ParamSpec("rows", "long", 0), ParamSpec("scale", "double", 1.5)])
     mlflow.set_tracking_uri(uri)
     with warnings.catch_warnings(), mlflow.start_run():
