@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArtifactError, NotFoundError, TamperedError
+from .errors import ArtifactError, DataError, NotFoundError, TamperedError
 from .gates.material import BEST, CANDIDATE, HOLDER, Material, Timing
 from .gates.verdict import GateResult
 from .judging import Case, fetch_rival
@@ -150,9 +150,14 @@ def make_material(case: Case, question: Question, hearing: Hearing) -> Material:
         DataError: A column that the policy names for slices is not among the rows.
     """
     import pandas as pd  # noqa: PLC0415 - heavy
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     extra = [name for name in case.policy.slices.columns if name not in (question.target, question.group)]
     columns = [question.target, *([question.group] if question.group else []), *extra]
+    present = set(pq.read_schema(question.rows).names)
+    for name in extra:
+        if name not in present:
+            raise DataError(f"The policy asks for slices by {name!r}; {question.origin} have no such column.")
     numbers = {CANDIDATE: case.version.version}
     numbers |= {who: holding.version for who, holding in _list_rivals(case).items()}
     return Material(

@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import DataError, GreenroomError, NotFoundError
 from .evidence import Evidence, Kept, Looked, begin_evidence, keep_evidence, read_evidence
 from .gates.budget import level_of_attempt
-from .gates.material import CANDIDATE, HOLDER
+from .gates.material import CANDIDATE, HOLDER, Material
 from .gates.metric import plan_look
 from .gates.quality import judge_quality
 from .gates.verdict import GateResult, Verdict, combine
@@ -58,7 +58,8 @@ class Looking:
         case: The candidate, and what it is judged by.
         expect: Only if history's newest entry still has this seq.
         dry_run: Write nothing, and look at nothing that was not looked at before.
-        find_waiting: Manifest's digest → the promotion that has a person's word for exactly this, if any.
+        find_waiting: Manifest's digest → the promotion of exactly this that waits for a person's word, or has
+            it, if any.
     """
 
     ledger: Ledger
@@ -117,9 +118,11 @@ class Looking:
         else:
             return None
         try:
-            return read_evidence(self.ledger.store, run_id, self._make_folder(), digest=digest)
+            kept = read_evidence(self.ledger.store, run_id, self._make_folder(), digest=digest)
         except (NotFoundError, DataError):
             return None  # the look was interrupted: it is spent, and is taken again under its own number
+        asked = kept.document.get("question", {}).get("digest")
+        return kept if inquiry is None or asked == inquiry.rows else None
 
     def _make_folder(self) -> Path:
         folder = self.case.scratch / "recalled"
@@ -159,6 +162,7 @@ class Looking:
                 (*gates, replace(said, decides=not case.overridden)), case.state, examination.manifest
             )
         case.progress(plan)
+        material = make_material(case, question, hearing)
         experiment_id = self.ledger.open().chapter.experiment_id
         run_id = self._find_interrupted(known) or self._begin(experiment_id)
         try:
@@ -168,11 +172,7 @@ class Looking:
                 self.ledger.store.delete_run(run_id)
             raise
         case.progress(f"measuring (attempt {look.attempt})")
-        material = make_material(case, question, hearing)
-        quality = tuple(
-            replace(gate, decides=not case.overridden)
-            for gate in judge_quality(material, case.policy, attempt=look.attempt)
-        )
+        quality = self._judge(run_id, material, look.attempt)
         looked = Looked(material, case.policy, look.attempt, question.origin, question.digest)
         evidence = self._write(run_id, gates, quality, looked)
         return Sight(
@@ -183,6 +183,15 @@ class Looking:
             experiment_id=experiment_id,
             reserved=state.seq != case.state.seq,
         )
+
+    def _judge(self, run_id: str, material: Material, attempt: int) -> tuple[GateResult, ...]:
+        try:
+            said = judge_quality(material, self.case.policy, attempt=attempt)
+        except BaseException:
+            with suppress(GreenroomError):  # what went wrong first is what matters
+                self.ledger.store.finish_run(run_id, "FAILED")
+            raise
+        return tuple(replace(gate, decides=not self.case.overridden) for gate in said)
 
     def _find_interrupted(self, known: Look | None) -> str | None:
         """The run that the reservation named: an answer that comes later belongs there too."""

@@ -199,7 +199,7 @@ class _Promotion:
             self._make_case(),
             expect=self.request.expect,
             dry_run=self.request.dry_run,
-            find_waiting=lambda manifest: self._find_word(self.state, manifest),
+            find_waiting=lambda manifest: self._find_waiting(self.state, manifest),
         )
         try:
             sight = looking.look()
@@ -245,10 +245,6 @@ class _Promotion:
             policy=self.request.policy.compute_digest(),
         )
 
-    def _find_word(self, state: State, manifest: str) -> Pending | None:
-        waiting = self._find_waiting(state, manifest)
-        return waiting if waiting and waiting.word else None
-
     def _ask_approval(self, sight: Sight) -> tuple[GateResult, ...]:
         """Asked last, and only of a version that everything else speaks for."""
         policy = self.request.policy.approval
@@ -260,11 +256,18 @@ class _Promotion:
         ):
             return ()
         bond = self._bind(sight.state, sight.manifest.digest)
-        return (judge_approval(self.request.name, find_waiting(sight.state, bond), bond, policy),)
+        return (judge_approval(self.request.name, self._find_asked(sight), bond, policy),)
+
+    def _find_asked(self, sight: Sight) -> Pending | None:
+        """The promotion that waits for a word about this very evidence."""
+        waiting = self._find_waiting(sight.state, sight.manifest.digest) if sight.manifest else None
+        if waiting and sight.evidence and waiting.evidence != sight.evidence.digest:
+            return None
+        return waiting
 
     def _wait(self, outcome: Outcome, sight: Sight) -> Outcome:
         """Appends ``pending``, once."""
-        if sight.manifest and self._find_waiting(sight.state, sight.manifest.digest):
+        if self._find_asked(sight):
             return outcome
         return self._commit(self._draft("pending", outcome, sight), outcome, sight)
 

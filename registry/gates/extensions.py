@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
-from registry.errors import GreenroomError, UsageError
+from registry.errors import UsageError
 
 from .material import Material
 from .verdict import GateResult
@@ -54,8 +54,6 @@ def _ask(name: str, gate: Gate, material: Material, settings: Mapping[str, Any])
     """A gate that fails has not said yes; what went wrong is its reason."""
     try:
         said = gate(material, settings)
-    except GreenroomError:
-        raise
     except Exception as error:  # noqa: BLE001 - foreign code: its failure is the finding
         return GateResult(name, "no", f"The gate failed: {type(error).__name__}: {str(error)[:300]}")
     return GateResult(name, said.verdict, said.reason, numbers=dict(said.numbers))

@@ -56,7 +56,8 @@ def _word_slices(found: tuple[SliceResult, ...], metric: str, margin: float) -> 
         "worse": len(worse),
         "slices": [{"name": f"{one.column} = {one.value}", **asdict(one)} for one in found],
     }
-    rest = f" {len(few)} of {len(found)} slices have too few rows to say." if few else ""
+    have = "has" if len(few) == 1 else "have"
+    rest = f" {len(few)} of {len(found)} slices {have} too few rows to say." if few else ""
     if not worse:
         allowed = f" by more than {margin:g}" if margin else ""
         reason = f"None of {len(found) - len(few)} slices is shown to be worse{allowed}.{rest}"

@@ -1,13 +1,16 @@
 """What each independent unit (a row, or a block of rows) adds to a mean, and how far such means scatter."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Units", "gather"]
+
+DUST: Final = 1e-12
+"""Relative size below which a rest is rounding: a difference that is the same everywhere does not scatter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,12 @@ class Units:
 
     @property
     def rests(self) -> "NDArray[np.float64]":
-        """What a unit adds beyond its share of the mean; they sum to 0."""
-        return self.sums - self.mean * self.counts
+        """What a unit adds beyond its share of the mean; they sum to 0. What is rounding counts as 0."""
+        import numpy as np  # noqa: PLC0415 - heavy
+
+        shares = self.mean * self.counts
+        rests = self.sums - shares
+        return np.where(np.abs(rests) <= DUST * np.maximum(np.abs(self.sums), np.abs(shares)), 0.0, rests)
 
     @property
     def standard_error(self) -> float:

@@ -127,10 +127,18 @@ def _promote(state: State, entry: Entry) -> State:
     if stage == PRODUCTION:
         state = _vacate(state, STAGING, version)
         before = (*before, displaced) if displaced else before
-        state = replace(state, best={**state.best, version: _find_best(state, entry, displaced) or holding})
+        best = {**state.best, version: _find_best(state, entry, displaced) or holding}
+        state = replace(state, best=best, spent=_keep_spent(state, displaced, version))
     looks = {question: look for question, look in state.looks.items() if look.stage != stage}
     state = replace(state, before=before, attempts={**state.attempts, stage: 0}, looks=looks)
     return _install(state, stage, holding)
+
+
+def _keep_spent(state: State, displaced: Holding | None, version: str) -> dict[str, int]:
+    """A new holder begins with no looks; those at the one before are remembered."""
+    spent = {number: looks for number, looks in state.spent.items() if number != version}
+    looks = state.attempts.get(PRODUCTION, 0)
+    return {**spent, displaced.version: looks} if displaced and looks else spent
 
 
 def _find_best(state: State, entry: Entry, displaced: Holding | None) -> Holding | None:
@@ -151,7 +159,11 @@ def _rollback(state: State, entry: Entry) -> State:
         before = (*state.before, displaced) if displaced else state.before
     if displaced and displaced.version != version:
         state = _stand(state, displaced.version, "archived")
-    return _install(replace(state, before=before), PRODUCTION, _hold(entry))
+    looks = state.attempts.get(PRODUCTION, 0)
+    spent = {**state.spent, displaced.version: looks} if displaced else state.spent
+    attempts = {**state.attempts, PRODUCTION: max(looks, state.spent.get(version, 0))}
+    state = replace(state, before=before, spent=spent, attempts=attempts)
+    return _install(state, PRODUCTION, _hold(entry))
 
 
 def _adopt(state: State, entry: Entry) -> State:

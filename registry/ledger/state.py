@@ -91,7 +91,8 @@ class State:
         rejected: Manifests that a person rejected, for ever.
         approved: Manifests that a person vouched for → seq of that word.
         pending: Version → the promotion that waits.
-        attempts: Stage → looks taken since it got its holder.
+        attempts: Stage → looks taken at its holder.
+        spent: Version → looks taken at it until another came into production: a rollback gives none back.
         looks: Question's digest → the look that it took, since the stage got its holder.
         best: Version → what it was shown to be no worse than when it came into production: itself if it was
             better than the holder, else what the holder was measured against (no creeping decline).
@@ -111,6 +112,7 @@ class State:
     approved: Mapping[str, int] = field(default_factory=dict)
     pending: Mapping[str, Pending] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
+    spent: Mapping[str, int] = field(default_factory=dict)
     looks: Mapping[str, Look] = field(default_factory=dict)
     best: Mapping[str, Holding] = field(default_factory=dict)
     rogue: tuple[str, ...] = ()

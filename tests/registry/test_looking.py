@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from registry import PromotionRequest, TamperedError, promote
+from registry import DataError, PromotionRequest, TamperedError, promote
 from registry.ledger.ledger import Actor, Ledger
 from registry.moves import rollback, speak
 from registry.policy import ApprovalPolicy, LatencyPolicy, MetricPolicy, Policy, SlicesPolicy
@@ -79,7 +79,7 @@ def test_a_new_holder_starts_the_count_anew_and_a_rollback_does_not(
     stage(ledger, store, artifacts.bad)
     promote(ledger, request(policy=policy))
     rollback(ledger)
-    assert ledger.open().state.attempts["production"] == 1
+    assert ledger.open().state.attempts["production"] == 2  # as many as were taken at version 1 before
 
 
 def test_a_look_that_was_cut_off_is_spent_and_is_taken_again_under_its_own_number(
@@ -233,6 +233,16 @@ def test_a_replay_notices_a_verdict_that_its_rows_do_not_give(
     assert "gate metric said yes" in found.differences[0]
 
 
+def test_a_slice_that_the_rows_do_not_have_is_named_before_an_attempt_is_spent(
+    held: Ledger, store: MemoryStore, artifacts: Artifacts, policy: Policy
+) -> None:
+    stage(held, store, artifacts.bad)
+    wrong = policy.model_copy(update={"slices": SlicesPolicy(columns=("carier",))})
+    with pytest.raises(DataError, match="slices by 'carier'"):
+        promote(held, request(policy=wrong))
+    assert "reserve" not in actions(held)
+
+
 # a person's word
 
 
@@ -263,12 +273,28 @@ def test_a_word_is_bound_to_the_policy_the_holder_and_the_files(
     ledger: Ledger, store: MemoryStore, artifacts: Artifacts, careful: Policy
 ) -> None:
     stage(ledger, store, artifacts.good)
-    assert promote(ledger, request(policy=careful)).verdict == "pending"
+    waits = promote(ledger, request(policy=careful))
+    assert promote(ledger, request(policy=careful)).seq == waits.seq
     speak(ledger, "approve", "1")
     stricter = careful.model_copy(update={"confidence": 0.99})
     assert promote(ledger, request(policy=stricter)).verdict == "pending"
     speak(ledger, "approve", "1")
     assert promote(ledger, request(policy=stricter)).moved
+
+
+def test_other_rows_need_another_word(
+    ledger: Ledger, store: MemoryStore, artifacts: Artifacts, careful: Policy, tmp_path: Path
+) -> None:
+    stage(ledger, store, artifacts.fair)
+    promote(ledger, request())
+    stage(ledger, store, artifacts.good)
+    promote(ledger, request(policy=careful))
+    speak(ledger, "approve", "2")
+    pd.read_parquet(artifacts.rows)[:-1].to_parquet(tmp_path / "fewer.parquet")
+    other = promote(ledger, request(policy=careful, data=str(tmp_path / "fewer.parquet")))
+    assert other.verdict == "pending"
+    assert [entry.action for entry in read_history(ledger)][-2:] == ["reserve", "pending"]
+    assert promote(ledger, request(policy=careful)).verdict == "pending"
 
 
 def test_four_eyes_are_not_one_person_nor_a_name_that_somebody_gave_themselves(

@@ -204,3 +204,9 @@ def test_a_score_and_itself_rank_alike_and_few_positives_prove_little() -> None:
 def test_what_cannot_be_compared_is_refused(call) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=r"compared|finite|level|AUC"):
         call()
+
+
+def test_a_difference_that_is_the_same_everywhere_does_not_scatter_by_rounding() -> None:
+    holder = np.random.default_rng(0).random(300)
+    found = estimate(holder, holder - 0.1, np.arange(300) % 30, level=0.03)
+    assert (found.standard_error, found.p_value) == (0.0, 0.5**30)

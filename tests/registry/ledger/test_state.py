@@ -158,7 +158,9 @@ def test_attempts_count_looks_and_restart_with_a_new_holder() -> None:
     assert state.looks["2 at 2"] == Look(PRODUCTION, 2, "evidence")
     state = to_production(state, "2")
     assert (state.attempts[PRODUCTION], state.looks) == (0, {})
-    assert act(look(state, "3", 1), "rollback", "1", PRODUCTION).attempts[PRODUCTION] == 1
+    back = act(look(state, "3", 1), "rollback", "1", PRODUCTION)
+    assert back.attempts[PRODUCTION] == 2  # as many as were taken at version 1 before
+    assert act(look(back, "3", 3), "rollback", "2", PRODUCTION).attempts[PRODUCTION] == 3
 
 
 def look(state: State, version: str, attempt: int) -> State:
