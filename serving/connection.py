@@ -4,9 +4,13 @@ A request is offered to the lane if all of it came in one piece and nothing abou
 else (parts that come later, pipelining behind a slow request, ``Expect``, HTTP/1.0, closing) is uvicorn's.
 """
 
+import asyncio
 import time
+from collections.abc import Sized
 from typing import Any, Final
 
+import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .lane import FastLane
@@ -14,6 +18,21 @@ from .lane import FastLane
 __all__ = ["FastConnection"]
 
 FAST_URL: Final = b"/invocations"
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""A longer head (or trailer) is refused; uvicorn has no limit, nginx 32 KiB, Node.js 16 KiB."""
+REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
+
+
+class _Flow(FlowControl):
+"""A longer head (or trailer) is refused; uvicorn has no limit, nginx has 32 KiB, Node.js 16."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class FastConnection(HttpToolsProtocol):
@@ -30,6 +49,29 @@ class FastConnection(HttpToolsProtocol):
         self._pieces: list[bytes] | None = None
         self._is_pending = False
         self._idle_since_s: float | None = time.perf_counter()
+        self._unheeded = 0
+        self._is_last = False
+        self._running: Any = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins; with a limit to what may wait."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends; uvicorn tells only the last of several requests that nobody waits for it."""
+        cycle = self._running
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that says that it is done gets the answers to what it has asked; True: not yet."""
+        self._is_last = True
+        if self._is_pending:
+            self._lane.flush()
+        return self._is_uvicorn_busy() and not self.cycle.more_body
 
     def close_if_idle(self, now_s: float, limit_s: float) -> None:
         """Closes a connection that has sent no whole head for long: idle, or sending it byte by byte."""
@@ -45,7 +87,10 @@ class FastConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses; a request whose end is not there yet is uvicorn's from here on."""
+        self._unheeded += len(data)
         super().data_received(data)
+        if self._unheeded > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.")
         if self._pieces is not None and not self.transport.is_closing():
             self._give_over()
 
@@ -60,6 +105,7 @@ class FastConnection(HttpToolsProtocol):
         if self._is_pending:  # pipelined: answers keep the order of requests
             self._lane.flush()
         self._idle_since_s = None
+        self._unheeded = 0
         if self._is_plain():
             self._pieces = []
         else:
@@ -67,6 +113,7 @@ class FastConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keeps a piece."""
+        self._unheeded = 0
         if self._pieces is None:
             super().on_body(body)
         else:
@@ -74,6 +121,7 @@ class FastConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Offers the request to the lane."""
+        self._unheeded = 0
         if self._pieces is None:
             super().on_message_complete()
             return
@@ -89,18 +137,32 @@ class FastConnection(HttpToolsProtocol):
         """After uvicorn's own response."""
         self._idle_since_s = time.perf_counter()
         super().on_response_complete()
+        if self._is_last and not self._is_uvicorn_busy():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP; a request that came before it gets its answer first."""
-        if self._is_pending:
-            self._lane.flush()
-        super().send_400_response(msg)
+        """For what is no HTTP."""
+        del msg
+        self._refuse(400, "This is no HTTP request that the server understands.")
 
     def shutdown(self) -> None:
         """Lets the connection end after what it is answering."""
         if self._is_pending:
             self._lane.flush()
         super().shutdown()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers and hangs up; a request that came before gets its answer first."""
+        if self._is_pending:
+            self._lane.flush()
+        body = orjson.dumps({"error_code": "BAD_REQUEST", "message": message})
+        head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\n" % (status, REASONS[status])
+        self.transport.write(head + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
+        self.transport.close()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _is_plain(self) -> bool:
         if self.url != FAST_URL or self.expect_100_continue or self.pipeline or self.flow.write_paused:

@@ -43,5 +43,8 @@ def log_to_stderr(process: str) -> None:
     log = logging.getLogger("greenroom.serving")
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
+    uvicorn = logging.getLogger("uvicorn")  # it says in plain text that a request was no HTTP
+    uvicorn.handlers, uvicorn.propagate = [handler], False
+    uvicorn.setLevel(logging.ERROR)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -16,13 +16,16 @@ from typing import Any, Final
 
 from registry import ArtifactError
 
-from .errors import ModelRefusedError, UnsupportedMediaError
+from .errors import ModelRefusedError, TooManyRowsError, UnsupportedMediaError
 from .scorer import JSON, NATIVE, Scored
 from .wording import explain_refusal, locate_error
 
 __all__ = ["NativeScorer", "normalize_content_type", "to_strict_json"]
 
 STATUS_OK: Final = 200
+PARQUET: Final = "application/vnd.apache.parquet"
+MAX_PARQUET_ROWS: Final = 1_000_000
+"""More than fit into the largest JSON body; a small Parquet file may unpack to any number of rows."""
 PARSING_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python and pandas raise on a body that MLflow's parser did not foresee; it answers these with 500."""
 
@@ -65,10 +68,13 @@ class NativeScorer:
         Raises:
             ModelRefusedError: MLflow or the model refused the input.
             UnsupportedMediaError: The body is in no format of the protocol.
+            TooManyRowsError: A Parquet file holds more rows than can be answered in reasonable time.
         """
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - heavy, loaded with the model
         from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415 - heavy, loaded with the model
 
+        if (content_type or "").partition(";")[0].strip() == PARQUET and count_rows(body) > MAX_PARQUET_ROWS:
+            raise TooManyRowsError(MAX_PARQUET_ROWS)
         try:
             answer = invocations(  # type: ignore[no-untyped-call]
                 body, normalize_content_type(content_type), self._model, self._schema
@@ -108,6 +114,17 @@ class NativeScorer:
         info = self._model.metadata.saved_input_example_info or {}
         path = info.get("serving_input_path")
         return (self._folder / path).read_bytes() if path else None
+
+
+def count_rows(body: bytes) -> int:
+    """Rows that a Parquet file says it holds; 0 if it is none (MLflow's code says so in its own words)."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy, loaded with the model
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy, loaded with the model
+
+    try:
+        return int(pq.read_metadata(pa.BufferReader(body)).num_rows)
+    except (pa.ArrowException, OSError, ValueError):
+        return 0
 
 
 def normalize_content_type(content_type: str | None) -> str:

@@ -110,7 +110,22 @@ def _explain_incompatible(_error: Exception, found: re.Match[str], columns: Sequ
     return f"{where} holds {have}, which cannot safely be converted to {wanted}."
 
 
+def _explain_contract(_error: Exception, found: re.Match[str], columns: Sequence[str]) -> str:
+    """The sentence of a model's own data contract: it knows kinds of values, and none of them."""
+    row, column, what, wanted, more = found.groups(default="")
+    if not set(column.split(", ")) <= set(columns):
+        return GENERAL
+    return f"Row {row}, column {column!r}: {what}, where the contract asks for {wanted}.{more}"
+
+
 _RULES: Final[Sequence[tuple[str, _Explain]]] = (
+    (
+        (
+            r"Error: Row (\d+), column '([^\n]+?)': ([^\n':]{1,80}), where the contract asks for "
+            r"([^\n]{1,200}?)\.( And \d+ more like it or of other kinds\.)?$"
+        ),
+        _explain_contract,
+    ),
     (r"^Invalid input\. Ensure that input is a valid JSON formatted string", _explain_json),
     (r"^Invalid input\. Ensure that input is a valid UTF-8", _explain_json),
     (r"^The input must be a JSON dictionary with exactly one", _fixed(REQUIRED_FORMAT)),

@@ -5,10 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import pytest
 import uvicorn
 
@@ -299,3 +300,63 @@ def test_an_idle_connection_is_closed_and_one_that_crawls_too(shared: Worker) ->
             connection.loop.call_soon_threadsafe(connection.close_if_idle, time.perf_counter(), 0.05)
         assert idle.recv(1) == b""
         assert crawling.recv(1) == b""
+
+
+ENDLESS = [
+    (b"POST /invocations HTTP/1.1\r\nhost: x\r\n", b"x-a: 1\r\n" * 8000),
+    (b"POST /invocations HTTP/1.1\r\nhost: x\r\nx: ", b"a" * 65536),
+    (b"GET /", b"a" * 65536),
+    (
+        b"POST /invocations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+        b"x-a: 1\r\n" * 8000,
+    ),
+    (b"POST /invocations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5;", b"a" * 65536),
+]
+
+
+@pytest.mark.parametrize(("start", "piece"), ENDLESS)
+def test_a_head_without_an_end_is_cut_off(worker: Worker, start: bytes, piece: bytes) -> None:
+    sent = 0
+    with socket.create_connection(("127.0.0.1", worker.port), 10) as connection, suppress(OSError):
+        connection.sendall(start)
+        while sent < 50 << 20:
+            connection.sendall(piece)
+            sent += len(piece)
+    assert sent < 16 << 20
+    assert worker.send(write(b"a")).endswith(b":a")
+
+
+def test_endless_head(worker: Worker) -> None:
+    with socket.create_connection(("127.0.0.1", worker.port), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 70_000)
+        answer = connection.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b'"error_code":"BAD_REQUEST"' in answer
+
+
+def test_who_asks_and_never_reads_is_not_read_from_for_ever(worker: Worker) -> None:
+    before, sent, many = psutil.Process().memory_info().rss, 0, write(b"a") * 1000
+    with socket.create_connection(("127.0.0.1", worker.port)) as connection:
+        connection.settimeout(1)
+        with suppress(OSError):
+            while sent < 3000:
+                connection.sendall(many)
+                sent += 1
+        assert psutil.Process().memory_info().rss - before < 60 << 20
+        connection.settimeout(20)
+        received = 0
+        while received < 1_000_000:
+            received += len(connection.recv(1 << 20))
+    assert worker.send(write(b"a")).endswith(b":a")
+
+
+def test_a_client_that_says_it_is_done_gets_all_its_answers(worker: Worker) -> None:
+    requests = write(b"?x") + write(b"a") + write(b"?y") + write(b"b")
+    with socket.create_connection(("127.0.0.1", worker.port), 10) as connection:
+        connection.sendall(requests)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while more := connection.recv(1 << 16):
+            answer += more
+    bodies = [body.rpartition(b":")[2] for body in list_bodies(answer)]
+    assert bodies == [b"?x", b"a", b"?y", b"b"]

@@ -199,6 +199,14 @@ def test_body_limit(pair: Pair) -> None:
     assert send(pair.ours, body).status == 413
 
 
+def test_parquet_rows(pair: Pair) -> None:
+    import pandas as pd
+
+    rows = pd.concat([TABLE.head(1)] * 1_000_001, ignore_index=True)
+    reply = send(pair.ours, write_parquet(rows), PARQUET)
+    assert (reply.status, "1000000 rows" in reply.document["message"]) == (413, True)
+
+
 def test_no_documentation_pages(pair: Pair) -> None:
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert (ask(pair.mlflow, "GET", path).status, ask(pair.ours, "GET", path).status) == (200, 404)

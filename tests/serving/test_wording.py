@@ -9,6 +9,10 @@ ENFORCING = (
     "Failed to predict data 'secret'. \nError: Failed to enforce schema of data 'secret' with schema '['a': "
     "double]'. Error: "
 )
+BROKEN = (
+    "Row 2, column 'a, b': against the rule, where the contract asks for a <= b. And 1 more like it or of "
+    "other kinds."
+)
 CASTING = "Invalid input. Data is not compatible with model signature. Failed to convert column "
 
 
@@ -42,6 +46,8 @@ CASTING = "Invalid input. Data is not compatible with model signature. Failed to
             ),
             "The model needs 3 columns, and the input has 2.",
         ),
+        (f"Failed to predict data 'secret'. \nError: {BROKEN}", BROKEN),
+        (f"Failed to predict.\nError: {BROKEN.replace('a, b', 'a, secret')}", GENERAL),
         ("Invalid parameters found: {('add', 'secret')}", "The params do not fit the model's signature."),
         (f"{ENFORCING}something new about secret", GENERAL),
         ("Invalid input. secret", GENERAL),
