@@ -24,7 +24,7 @@ REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
 class _Flow(FlowControl):
-"""A longer head (or trailer) is refused; uvicorn has no limit, nginx has 32 KiB, Node.js 16."""
+    """Reads no further while requests wait for their turn: each read adds a thousand for one answered."""
 
     def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
         super().__init__(transport)
