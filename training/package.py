@@ -25,7 +25,9 @@ __all__ = ["CONTRACT_FILE", "LAYERS_FILE", "Package", "write_package"]
 
 LAYERS_FILE: Final = Path(__file__).parent / "artifact" / "layers.py"
 CONTRACT_FILE: Final = "contract.json"
+ROWS_FILE: Final = "evaluation/rows.parquet"
 EXAMPLE_ROWS: Final = 5
+PARITY_ROWS: Final = 2_000
 REQUIRED: Final = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 _TRUSTED: Final = ("sklearn.", "numpy.", "scipy.")
 
@@ -68,6 +70,7 @@ def write_package(folder: Path, plan: TrainingPlan, pipeline: Any, *, model_id: 
             pip_requirements=_list_requirements(pipeline, serialization),
         )
     _clean(folder, model)
+    _write_rows(folder, plan)
     return Package(folder, model, serialization, warning)
 
 
@@ -149,6 +152,17 @@ def _pick_example(plan: TrainingPlan) -> pd.DataFrame:
     rows = plan.rows.iloc[plan.split.train]
     complete = rows.dropna()
     return (complete if len(complete) >= EXAMPLE_ROWS else rows).head(EXAMPLE_ROWS).reset_index(drop=True)
+
+
+def _write_rows(folder: Path, plan: TrainingPlan) -> None:
+    """Held-out rows, evenly over all, without their truth: who compiles the model compares on these."""
+    import numpy as np  # noqa: PLC0415 - slow import
+
+    held_out = plan.rows.iloc[plan.split.evaluate]
+    places = np.linspace(0, len(held_out) - 1, min(len(held_out), PARITY_ROWS)).astype(int)
+    path = folder / ROWS_FILE
+    path.parent.mkdir()
+    held_out.iloc[places].reset_index(drop=True).to_parquet(path, index=False)
 
 
 def _list_requirements(pipeline: Any, serialization: str) -> list[str]:

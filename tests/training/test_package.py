@@ -83,6 +83,8 @@ def test_the_artifact_names_nothing_of_this_machine(
     names = {path.relative_to(folder).as_posix() for path in files}
     assert {"MLmodel", "layers.py", "artifacts/parts/layers.json", "artifacts/parts/pipeline.skops"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle"))]
+    kept = pd.read_parquet(folder / "evaluation" / "rows.parquet")
+    assert (len(kept) > 50, "late" in kept.columns, "size" in kept.columns) == (True, False, True)
 
 
 def test_the_signature_is_what_callers_send(job: Job, settings: Settings, traces: Traces) -> None:
