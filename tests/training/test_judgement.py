@@ -20,6 +20,12 @@ from training.suspects import find_suspects
 GENERATOR = np.random.default_rng(3)
 
 
+@pytest.fixture(autouse=True)
+def _begin_anew() -> None:
+    """Every test draws the same numbers, whatever ran before it."""
+    GENERATOR.bit_generator.state = np.random.default_rng(3).bit_generator.state
+
+
 def make_outcome(classes: int) -> Outcome:
     chances = GENERATOR.dirichlet(np.ones(classes), 400)
     truth = np.array([GENERATOR.choice(classes, p=row) for row in chances])
@@ -113,7 +119,9 @@ def test_importances_agree_with_scikit_learns(encode: Any) -> None:
     theirs = inspection.permutation_importance(
         pipeline, frame, truth, scoring="neg_log_loss", n_repeats=20, random_state=0
     )
-    np.testing.assert_allclose(ours.loc[["a", "b", "c"], "importance"], theirs.importances_mean, atol=0.03)
+    np.testing.assert_allclose(
+        ours.loc[["a", "b", "c"], "importance"], theirs.importances_mean, rtol=0.1, atol=0.03
+    )
     assert ours.index[0] == "a"
 
 
