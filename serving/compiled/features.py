@@ -6,6 +6,7 @@ A *slot* is one number per row on the way: a number as it was sent, a category's
 
 import datetime as dt
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -49,20 +50,20 @@ def floor_moment(moment: dt.datetime, floor: str | None) -> int:
     )
 
 
-class Maker:
-    """Fills slots from typed values; subclasses say how for one row."""
+class Maker(ABC):
+    """Fills slots from typed values; each kind says how for one row, and for many."""
 
+    @abstractmethod
     def fill(self, values: Sequence[Value], row: list[float]) -> None:
         """Fills one row's slots.
 
         Raises:
             Doubt: The model would not answer, or nobody knows what.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def fill_many(self, columns: Sequence[Column], slots: Numbers) -> None:
         """Fills the slots of several rows, shape (rows, slots); like :meth:`fill`."""
-        raise NotImplementedError
 
 
 class NumberMaker(Maker):

@@ -118,19 +118,25 @@ def test_nothing_is_measured_before_the_reservation_stands(
     assert held.open().state.attempts.get("production", 0) == 0
 
 
-def test_two_who_ask_the_same_at_once_share_one_attempt(
-    held: Ledger, store: MemoryStore, artifacts: Artifacts, policy: Policy
-) -> None:
-    stage(held, store, artifacts.bad)
+def ask_while_asking(held: Ledger, policy: Policy, other: Policy) -> tuple[Any, Any]:
+    """Somebody asks ``other`` right before the attempt for ``policy`` is reserved."""
     inner: list[Any] = []
 
     def overtake(step: str) -> None:
         if step.startswith("This is attempt") and not inner:
             inner.append(None)
-            inner[0] = promote(held, request(policy=policy))
+            inner[0] = promote(held, request(policy=other))
 
     outer = promote(held, request(policy=policy), progress=overtake)
-    assert outer.gates[-1].numbers == inner[0].gates[-1].numbers
+    return inner[0].gates[-1].numbers, outer.gates[-1].numbers
+
+
+def test_two_who_ask_the_same_at_once_share_one_attempt(
+    held: Ledger, store: MemoryStore, artifacts: Artifacts, policy: Policy
+) -> None:
+    stage(held, store, artifacts.bad)
+    inner, outer = ask_while_asking(held, policy, policy)
+    assert outer == inner
     assert actions(held).count("reserve") == 1
 
 
@@ -138,15 +144,8 @@ def test_two_who_ask_something_else_never_share_an_attempt(
     held: Ledger, store: MemoryStore, artifacts: Artifacts, policy: Policy
 ) -> None:
     stage(held, store, artifacts.bad)
-    inner: list[Any] = []
-
-    def overtake(step: str) -> None:
-        if step.startswith("This is attempt") and not inner:
-            inner.append(None)
-            inner[0] = promote(held, request(policy=policy.model_copy(update={"confidence": 0.9})))
-
-    outer = promote(held, request(policy=policy), progress=overtake)
-    levels = [round(found.gates[-1].numbers["level"], 4) for found in (inner[0], outer)]
+    both = ask_while_asking(held, policy, policy.model_copy(update={"confidence": 0.9}))
+    levels = [round(numbers["level"], 4) for numbers in both]
     assert levels == [0.0608, 0.0076]
 
 
