@@ -32,6 +32,7 @@ from .counting import Counts
 from .lane import FastLane
 from .live import PreparedModel, ServedModel, parse_model, parse_state
 from .logs import log_to_stderr
+from .memory import return_freed_memory
 from .scorer import Scorer
 from .settings import ServeSettings
 from .tokens import Gate
@@ -260,6 +261,7 @@ def _open_plan(folder: Path) -> Plan:
 
     plan = open_plan(folder)
     plan.warm()
+    return_freed_memory()
     return plan
 
 
