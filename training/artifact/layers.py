@@ -8,7 +8,8 @@ are written once. It needs mlflow, numpy, pandas, scikit-learn and skops, and no
     columns   [{"name", "type"}]         the raw columns; type: number, category, datetime or boolean
     datetime  {"column": ["hour", …]}    parts of a moment that become features
     lookups   [{"file", "prefix", "keys": [{"left", "right", "type", "floor"}],
-                "columns": [{"name", "type"}]}]    columns of a second table that become features
+                "as_of": {"left", "right", "max_age_s"}, "columns": [{"name", "type"}]}]    columns of a
+              second table that become features; with as_of those of its latest row by then
     features  ["…"]                      what the pipeline gets, in this order
     task, classes, output, has_probability, serialization
     contract  {"file", "mode", "rules": [{"text", "type", "left", "operator", "right"}]}    only where rows
@@ -101,16 +102,17 @@ class RowFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _find(self, number: int, lookup: dict[str, Any], raw: Any) -> Any:
         keys = [as_key(_column(raw, key["left"]), key) for key in lookup["keys"]]
-        index = self._index(number)
-        wanted = pd.Index(keys[0]) if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
-        return index.get_indexer(wanted)
+        if "as_of" not in lookup:
+            return self._open(number).get_indexer(_join(keys))
+        moments = as_type(_column(raw, lookup["as_of"]["left"]), "datetime")
+        return self._open(number).find(keys, moments.to_numpy().astype("int64"))
 
-    def _index(self, number: int) -> Any:
+    def _open(self, number: int) -> Any:
         cache = self.__dict__.setdefault("_indexes", {})
         if number not in cache:
-            table = self.tables[number]
-            keys = [as_key(table[key["right"]], key) for key in self.plan["lookups"][number]["keys"]]
-            cache[number] = pd.Index(keys[0]) if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
+            table, lookup = self.tables[number], self.plan["lookups"][number]
+            keys = [as_key(table[key["right"]], key) for key in lookup["keys"]]
+            cache[number] = Timelines(lookup["as_of"], keys, table) if "as_of" in lookup else _join(keys)
         return cache[number]
 
     def _look_up(self, number: int, lookup: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +127,42 @@ class RowFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_indexes"}
+
+
+class Timelines:
+    """The rows of a second table in the order of their times, for each key by itself.
+
+    Args:
+        as_of: As in ``layers.json``.
+        keys: The table's exact keys, as they are compared; may be none.
+        table: No key has two rows of the same time.
+    """
+
+    def __init__(self, as_of: dict[str, Any], keys: list[Any], table: pd.DataFrame) -> None:
+        self.limit = as_of["max_age_s"]
+        self.known = _join(keys).unique() if keys else None
+        times = as_type(table[as_of["right"]], "datetime").to_numpy().astype("int64")
+        self.times = np.unique(times)
+        codes = self._number(keys, times) * len(self.times) + np.searchsorted(self.times, times)
+        self.rows = np.argsort(codes, kind="stable")
+        self.codes = codes[self.rows]
+
+    def find(self, keys: list[Any], moments: Any) -> Any:
+        """Each moment's latest row at or before it (nanoseconds), at most ``max_age_s`` older; -1: none."""
+        numbers, ranks = self._number(keys, moments), np.searchsorted(self.times, moments, side="right") - 1
+        places = np.searchsorted(self.codes, numbers * len(self.times) + ranks, side="right") - 1
+        found = (numbers >= 0) & (ranks >= 0) & (places >= 0)
+        places = places[found]
+        own, ranks = np.divmod(self.codes[places], max(1, len(self.times)))
+        fits = own == numbers[found]
+        if self.limit is not None:
+            fits &= moments[found] - self.times[ranks] <= self.limit * 1_000_000_000
+        rows = np.full(len(moments), -1)
+        rows[found] = np.where(fits, self.rows[places], -1)
+        return rows
+
+    def _number(self, keys: list[Any], moments: Any) -> Any:
+        return np.zeros(len(moments), int) if self.known is None else self.known.get_indexer(_join(keys))
 
 
 def as_type(values: Any, kind: str) -> Any:
@@ -149,6 +187,10 @@ def as_key(values: Any, key: dict[str, Any]) -> Any:
     """A column as it is compared in a lookup: its type, and its floor if it is a moment."""
     typed = as_type(values, key["type"])
     return typed.dt.floor(FLOORS[key["floor"]]) if key.get("floor") else typed
+
+
+def _join(keys: list[Any]) -> Any:
+    return pd.Index(keys[0]) if len(keys) == 1 else pd.MultiIndex.from_arrays(keys)
 
 
 def _as_number(value: object) -> object:
