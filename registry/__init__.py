@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers; a house test holds both lists equal
     from .access import open_ledger as open_ledger
+    from .agenda import (
+        Agenda as Agenda,
+        AgendaState as AgendaState,
+        Claim as Claim,
+        Occasion as Occasion,
+        open_agenda as open_agenda,
+    )
     from .artifact import fetch_artifact as fetch_artifact
     from .artifact_root import check_artifact_root as check_artifact_root
     from .caretaking import Caretaker as Caretaker
@@ -112,11 +119,18 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .stores import open_store as open_store
     from .stores.memory import MemoryStore as MemoryStore
     from .stores.translation import translating as translating
+    from .triggers import (
+        TrainingRequest as TrainingRequest,
+        find_training_requests as find_training_requests,
+        request_training as request_training,
+        take_training_request as take_training_request,
+    )
     from .trust import check_trust as check_trust
     from .views import find_holder as find_holder, read_history as read_history, read_status as read_status
 
 _ROOMS = {
     "access": ["open_ledger"],
+    "agenda": ["Agenda", "AgendaState", "Claim", "Occasion", "open_agenda"],
     "artifact": ["fetch_artifact"],
     "artifact_root": ["check_artifact_root"],
     "caretaking": ["Caretaker"],
@@ -184,6 +198,12 @@ _ROOMS = {
     "store": ["Experiment", "ModelVersion", "RegisteredModel", "RegistryStore", "Run"],
     "stores": ["open_store"],
     "stores.memory": ["MemoryStore"],
+    "triggers": [
+        "TrainingRequest",
+        "find_training_requests",
+        "request_training",
+        "take_training_request",
+    ],
     "trust": ["check_trust"],
     "views": ["find_holder", "read_history", "read_status"],
 }

@@ -41,13 +41,19 @@ class Tag:
     HEAD_RUN: Final = "greenroom.head_run"
     """On the registered model and the ledger experiment, a hint only: the newest chapter's run id."""
     KIND: Final = "greenroom.kind"
-    """On a run: ``ledger``, ``evidence`` or ``training``."""
+    """On a run: ``ledger``, ``evidence``, ``training`` or ``journal``."""
     DATA_SHA256: Final = "greenroom.data_sha256"
     """On a training run: sha256 of the whole data set."""
     EVIDENCE: Final = "greenroom.evidence"
     """On a version: run id of the evidence of the newest decision about it."""
     EVALUATION: Final = "greenroom.evaluation"
     """On a training run: JSON of what its evaluation rows are (see ``registry.evaluation``)."""
+    JOURNAL: Final = "greenroom.journal"
+    """On the experiment of a model's training journal: run id of its first page."""
+    JOURNAL_HEAD: Final = "greenroom.journal_head"
+    """On the same experiment, a hint only: run id of its newest page."""
+    TRAINING_REQUEST: Final = "greenroom.training_request"
+    """On a run (a monitor's): JSON of which model shall be trained, why, and when that was asked."""
 
 
 def check_model_name(name: str) -> str:
