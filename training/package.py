@@ -14,6 +14,7 @@ import pandas as pd
 
 from registry import format_contract
 
+from .composing import LAYERS_FILE, compose_layers
 from .contract import write_enforcement
 from .fitting import has_probability
 from .result import TrainingPlan
@@ -21,9 +22,8 @@ from .result import TrainingPlan
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
-__all__ = ["CONTRACT_FILE", "LAYERS_FILE", "Package", "write_package"]
+__all__ = ["CONTRACT_FILE", "Package", "write_package"]
 
-LAYERS_FILE: Final = Path(__file__).parent / "artifact" / "layers.py"
 CONTRACT_FILE: Final = "contract.json"
 ROWS_FILE: Final = "evaluation/rows.parquet"
 EXAMPLE_ROWS: Final = 5
@@ -57,12 +57,14 @@ def write_package(folder: Path, plan: TrainingPlan, pipeline: Any, *, model_id: 
     with tempfile.TemporaryDirectory() as scratch:
         parts = Path(scratch) / "parts"
         parts.mkdir()
+        code = Path(scratch) / LAYERS_FILE
+        code.write_text(compose_layers(), "utf-8")
         serialization, warning = _write_pipeline(parts, pipeline)
         _write_layers(parts, plan, serialization, sure=has_probability(pipeline))
         model = Model(model_uuid=model_id, model_id=model_id, run_id=run_id)
         mlflow.pyfunc.save_model(
             path=str(folder),
-            python_model=str(LAYERS_FILE),
+            python_model=str(code),
             artifacts={"parts": str(parts)},
             mlflow_model=model,
             signature=_make_signature(plan),
@@ -178,7 +180,7 @@ def _list_requirements(pipeline: Any, serialization: str) -> list[str]:
 def _clean(folder: Path, model: "Model") -> None:
     """Takes this machine's paths out of ``MLmodel``."""
     flavor = model.flavors["python_function"]
-    flavor["model_code_path"] = LAYERS_FILE.name
+    flavor["model_code_path"] = LAYERS_FILE
     for name, artifact in flavor["artifacts"].items():
         artifact["uri"] = f"artifacts/{name}"
     model.artifact_path = None

@@ -1,6 +1,6 @@
 """How a contract words what it asks for and what it found: alike in requests, in batches, in the artifact.
 
-``training/artifact/layers.py``, which travels without us, says the same; a test holds both together.
+``training/artifact/contract.py``, which travels without us, says the same; a test holds both together.
 """
 
 import datetime as dt
