@@ -19,10 +19,13 @@ from .store import RegistryStore
 
 __all__ = ["Agenda", "AgendaState", "Claim", "Occasion", "open_agenda"]
 
-KEPT_SCHEDULES: Final = 20
+KEPT_SCHEDULES: Final = 12
 KEPT_CLAIMS: Final = 6
 KEPT_REQUESTS: Final = 20
-"""So many, the newest, are carried to the next page: which opens with one param of 6,000 characters."""
+"""So many, the newest, a page begins with: its opening is one param of at most 6,000 characters."""
+LOST: Final = "lost"
+"""The outcome of a claim whose holder gave no sign of life any more; it keeps no later slot from running."""
+MAX_WHO: Final = 80
 MAX_TEXT: Final = 400
 """Characters of a sentence in a line; the runs themselves hold the whole."""
 
@@ -39,7 +42,7 @@ class Claim:
     Attributes:
         seq: Its line in the journal.
         page: The run of the page that holds the line, and the claimant's signs of life.
-        schedule: The schedule's name; empty where only requests were the cause.
+        schedule: The name of the claimant's schedule.
         slot: The time slot, RFC 3339; empty where only requests were the cause.
         requests: Runs that asked for training.
         who: The claimant.
@@ -86,17 +89,24 @@ class AgendaState:
 
     Attributes:
         schedules: Schedule → the newest slot taken, or the moment at which the schedule began (RFC 3339).
+        busy_until: Schedule → when its last training ended that did not just vanish (RFC 3339).
         open: Claims without an end, by line.
         waiting: Runs that ask for training and were not taken yet, oldest first.
     """
 
     schedules: Mapping[str, str] = field(default_factory=dict)
+    busy_until: Mapping[str, str] = field(default_factory=dict)
     open: Mapping[int, Claim] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
 
     def find_latest(self, schedule: str) -> datetime | None:
         """The newest slot taken, or when the schedule began; None: nobody ever ran it."""
         known = self.schedules.get(schedule)
+        return parse_time(known) if known else None
+
+    def find_end(self, schedule: str) -> datetime | None:
+        """When the schedule's last training ended; None: none has yet."""
+        known = self.busy_until.get(schedule)
         return parse_time(known) if known else None
 
 
@@ -156,9 +166,11 @@ class Agenda:
 
         return self._append_claim(decide)
 
-    def claim_requests(self, requests: tuple[str, ...], *, who: str, lease_s: float) -> Claim | None:
-        """Begins a training that answers requests, which the caller has taken."""
-        line = self._draft("", "", requests, who, lease_s)
+    def claim_requests(
+        self, schedule: str, requests: tuple[str, ...], *, who: str, lease_s: float
+    ) -> Claim | None:
+        """Begins a training that answers requests, which the caller has taken, beside a schedule's slots."""
+        line = self._draft(schedule, "", requests, who, lease_s)
         return self._append_claim(lambda _: line)
 
     def settle(
@@ -211,7 +223,7 @@ class Agenda:
             "schedule": schedule,
             "slot": slot,
             "requests": list(requests[:KEPT_REQUESTS]),
-            "who": who[:MAX_TEXT],
+            "who": who[:MAX_WHO],
             "lease_s": lease_s,
             "time": self._now(),
         }
@@ -258,13 +270,22 @@ def _step(state: AgendaState, line: Mapping[str, Any], seq: int, page: str) -> A
         taken = {claim.schedule: claim.slot} if claim.slot else {}
         return replace(state, schedules=kept | taken, open={**state.open, seq: claim})
     if kind == "done":
-        left = {number: claim for number, claim in state.open.items() if number != line["claim"]}
-        return replace(state, open=left)
+        return _end(state, line)
     if kind == "ask":
         return replace(state, waiting=(*state.waiting, line["run_id"]))
     if kind == "taken":
         return replace(state, waiting=tuple(one for one in state.waiting if one != line["run_id"]))
     return state
+
+
+def _end(state: AgendaState, line: Mapping[str, Any]) -> AgendaState:
+    claim = state.open.get(line["claim"])
+    if claim is None:
+        return state
+    left = {number: other for number, other in state.open.items() if number != claim.seq}
+    if line["outcome"] == LOST:
+        return replace(state, open=left)
+    return replace(state, open=left, busy_until={**state.busy_until, claim.schedule: line["time"]})
 
 
 def _fold_page(page: Page) -> AgendaState:
@@ -281,8 +302,10 @@ def _pack(state: AgendaState) -> dict[str, Any]:
     """What the next page opens with. The least recently used are left behind where there are too many."""
     claims = list(state.open.values())[-KEPT_CLAIMS:]
     return {
-        "schedules": dict(list(state.schedules.items())[-KEPT_SCHEDULES:]),
-        "order": list(state.schedules)[-KEPT_SCHEDULES:],
+        "schedules": [
+            [name, latest, state.busy_until.get(name, "")]
+            for name, latest in list(state.schedules.items())[-KEPT_SCHEDULES:]
+        ],
         "open": [asdict(claim) | {"requests": []} for claim in claims],
         "waiting": list(state.waiting[-KEPT_REQUESTS:]),
     }
@@ -293,7 +316,8 @@ def _unpack(opening: Mapping[str, Any]) -> AgendaState:
         return AgendaState()
     claims = [Claim(**kept | {"requests": ()}) for kept in opening["open"]]
     return AgendaState(
-        schedules={name: opening["schedules"][name] for name in opening["order"]},
+        schedules={name: latest for name, latest, _ in opening["schedules"]},
+        busy_until={name: end for name, _, end in opening["schedules"] if end},
         open={claim.seq: claim for claim in claims},
         waiting=tuple(opening["waiting"]),
     )

@@ -110,7 +110,7 @@ def test_an_agenda_goes_on_over_many_pages_and_forgets_neither_claims_nor_reques
     asking = add_run(store)
     agenda.begin("1s UTC")
     request_training(store, "m", run_id=asking, reason="drift")
-    held = agenda.claim_requests(("run",), who="slow", lease_s=60.0)
+    held = agenda.claim_requests("1s UTC", ("run",), who="slow", lease_s=60.0)
     assert held is not None
     agenda.beat(held, "its-run")
     for _ in range(CAPACITY + 10):
