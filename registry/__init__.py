@@ -95,6 +95,13 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
     from .reconciliation import reconcile as reconcile
     from .replaying import Replay as Replay, replay as replay
+    from .predictions import (
+        PredictionTable as PredictionTable,
+        PredictionWriter as PredictionWriter,
+        append_feedback as append_feedback,
+        append_predictions as append_predictions,
+        read_predictions as read_predictions,
+    )
     from .server import (
         Server as Server,
         find_free_port as find_free_port,
@@ -188,6 +195,13 @@ _ROOMS = {
     "server": ["Server", "find_free_port", "keep_running", "start_server"],
     "sources": [
         "Source",
+    "predictions": [
+        "PredictionTable",
+        "PredictionWriter",
+        "append_feedback",
+        "append_predictions",
+        "read_predictions",
+    ],
         "compute_table_digest",
         "parse_source",
         "read_source",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from types_boto3_s3.client import S3Client
 
-__all__ = ["read_s3", "translating_s3_errors"]
+__all__ = ["connect_s3", "read_s3", "translating_s3_errors"]
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
@@ -36,7 +36,7 @@ def read_s3(source: Source) -> "pd.DataFrame":
 
     bucket, _, key = source.address.removeprefix("s3://").partition("/")
     with translating_s3_errors(source.text):
-        client = _connect()
+        client = connect_s3()
         keys = _list_tables(client, bucket, key, source.text)
         parts = []
         for name in keys:
@@ -94,7 +94,8 @@ def _word_answer(error: Any, text: str) -> GreenroomError:
     )
 
 
-def _connect() -> "S3Client":
+def connect_s3() -> "S3Client":
+    """A client by the environment; gives up after two more tries."""
     import boto3  # noqa: PLC0415 - slow import
     from botocore.config import Config  # noqa: PLC0415
 

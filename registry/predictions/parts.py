@@ -1,0 +1,158 @@
+"""Writes the log's files. Needs Arrow alone, so that a scoring server's own process for it stays small."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from itertools import count
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .columns import make_column, make_field
+from .places import (
+    feedback_folder,
+    locate_feedback,
+    locate_predictions,
+    name_part,
+    predictions_folder,
+)
+from .storage import Storage, open_storage
+
+__all__ = ["FEEDBACK_SCHEMA", "INPUT", "MOMENT", "OUTPUT", "Encoded", "PredictionWriter"]
+
+MOMENT: Final = pa.timestamp("us", tz="UTC")
+INPUT: Final = "input."
+OUTPUT: Final = "output."
+FEEDBACK_SCHEMA: Final = ("id", "truth", "time", "arrived")
+COMPRESSION: Final = "zstd"
+
+Encoded = tuple[str, bytes]
+"""A file that is not written yet: its name below the log, and its content."""
+
+
+class PredictionWriter:
+    """Adds files to one model's log. Not safe for several threads.
+
+    Args:
+        log: A folder, or ``s3://bucket/prefix``.
+        model: Name of the registered model.
+
+    Raises:
+        UsageError: ``log`` is neither.
+    """
+
+    def __init__(self, log: str, model: str) -> None:
+        self._storage: Storage = open_storage(log)
+        self._model = model
+        self._writer = os.urandom(4).hex()
+        self._numbers = count(1)
+
+    def encode_predictions(
+        self,
+        version: str,
+        *,
+        ids: Sequence[str],
+        times_us: Sequence[int],
+        paths: Sequence[str],
+        inputs: Mapping[str, Sequence[Any]],
+        outputs: Mapping[str, Sequence[Any]],
+    ) -> list[Encoded]:
+        """Predictions of one version, as files: one for each day (UTC).
+
+        Args:
+            version: MLflow's version, a number as text.
+            ids: One for each prediction.
+            times_us: When each was answered, microseconds since 1970 UTC.
+            paths: ``compiled`` or ``native`` for each.
+            inputs: What was sent, by column; None where a row did not have it.
+            outputs: What was answered, by column.
+        """
+        columns: list[tuple[pa.Field, Any]] = [
+            (pa.field("id", pa.string()), pa.array(ids, pa.string())),
+            (pa.field("time", MOMENT), pa.array(times_us, pa.int64()).cast(MOMENT)),
+            (pa.field("path", pa.string()), pa.array(paths, pa.string())),
+        ]
+        for prefix, values in ((INPUT, inputs), (OUTPUT, outputs)):
+            for name, column in values.items():
+                array, is_json = make_column(column)
+                columns.append((make_field(f"{prefix}{name}", array, is_json=is_json), array))
+        table = _make_table(columns, {"greenroom.model": self._model, "greenroom.version": version})
+        return [
+            (locate_predictions(self._model, version, day, self._name_part()), _encode(part))
+            for day, part in _split_by_day(table, times_us)
+        ]
+
+    def encode_feedback(
+        self, *, ids: Sequence[str], truths: Sequence[Any], times_us: Sequence[int], arrived_us: Sequence[int]
+    ) -> list[Encoded]:
+        """Feedback, as files: one for each day (UTC) on which it arrived.
+
+        Args:
+            ids: Of the predictions.
+            truths: What turned out to be true: numbers, texts or booleans.
+            times_us: Since when each is known, microseconds since 1970 UTC.
+            arrived_us: When each arrived here.
+        """
+        array, is_json = make_column(truths)
+        table = _make_table(
+            [
+                (pa.field("id", pa.string()), pa.array(ids, pa.string())),
+                (make_field("truth", array, is_json=is_json), array),
+                (pa.field("time", MOMENT), pa.array(times_us, pa.int64()).cast(MOMENT)),
+                (pa.field("arrived", MOMENT), pa.array(arrived_us, pa.int64()).cast(MOMENT)),
+            ],
+            {"greenroom.model": self._model},
+        )
+        return [
+            (locate_feedback(self._model, day, self._name_part()), _encode(part))
+            for day, part in _split_by_day(table, arrived_us)
+        ]
+
+    def write(self, encoded: Encoded) -> None:
+        """Makes a file appear; the same one again is fine.
+
+        Raises:
+            AccessDeniedError: No permission, or no such bucket.
+            UnreachableError: No room or no answer; trying again may help.
+        """
+        self._storage.write(*encoded)
+
+    def sweep(self) -> None:
+        """Removes what writers that are gone left half-written.
+
+        Raises:
+            GreenroomError: The storage cannot be looked at.
+        """
+        for folder in (predictions_folder(self._model), feedback_folder(self._model)):
+            self._storage.sweep(folder)
+
+    def _name_part(self) -> str:
+        return name_part(datetime.now(UTC), self._writer, next(self._numbers))
+
+
+def _make_table(columns: Sequence[tuple[pa.Field, Any]], metadata: Mapping[str, str]) -> pa.Table:
+    return pa.table(
+        [array for _, array in columns], schema=pa.schema([field for field, _ in columns], dict(metadata))
+    )
+
+
+def _split_by_day(table: pa.Table, times_us: Sequence[int]) -> list[tuple[date, pa.Table]]:
+    day_us = 86_400_000_000
+    first, last = min(times_us) // day_us, max(times_us) // day_us
+    if first == last:
+        return [(date.fromordinal(_EPOCH + first), table)]
+    places: dict[int, list[int]] = {}
+    for place, time_us in enumerate(times_us):
+        places.setdefault(time_us // day_us, []).append(place)
+    return [(date.fromordinal(_EPOCH + day), table.take(places[day])) for day in sorted(places)]
+
+
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+def _encode(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression=COMPRESSION)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

@@ -1,0 +1,80 @@
+"""Where the log's files lie: paths that are safe for any model's name and version, and that say what to skip.
+
+``MODEL/predictions/version=V/date=YYYY-MM-DD/part-….parquet`` and
+``MODEL/feedback/date=YYYY-MM-DD/part-….parquet``, dates in UTC: Hive's partitioning, as DuckDB, Spark, Polars
+and pyarrow read it.
+"""
+
+import hashlib
+from datetime import UTC, date, datetime
+from typing import Final
+from urllib.parse import quote, unquote
+
+__all__ = [
+    "feedback_folder",
+    "is_part",
+    "locate_feedback",
+    "locate_predictions",
+    "name_part",
+    "parse_version",
+    "predictions_folder",
+    "quote_name",
+]
+
+MAX_NAME_BYTES: Final = 180
+"""Of a name as part of a path: ext4, XFS, NTFS and APFS take 255, encrypted home folders 143 characters."""
+DIGEST_CHARACTERS: Final = 16
+
+
+def quote_name(text: str) -> str:
+    """A name as one part of a path; different names stay different.
+
+    >>> quote_name("flight delay"), quote_name(".."), quote_name("a=b")
+    ('flight%20delay', '%2E.', 'a%3Db')
+    """
+    quoted = quote(text, safe="")
+    if quoted.startswith((".", "_")):  # hidden, the folder above, or skipped by Spark
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    if len(quoted) <= MAX_NAME_BYTES:
+        return quoted or "%"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{quoted[: MAX_NAME_BYTES - DIGEST_CHARACTERS - 1]}~{digest}"
+
+
+def predictions_folder(model: str) -> str:
+    """Where a model's predictions lie, below the log."""
+    return f"{quote_name(model)}/predictions"
+
+
+def feedback_folder(model: str) -> str:
+    """Where what is known about a model's predictions lies, below the log."""
+    return f"{quote_name(model)}/feedback"
+
+
+def locate_predictions(model: str, version: str, day: date, part: str) -> str:
+    """Path of a file of predictions, below the log."""
+    return f"{predictions_folder(model)}/version={quote_name(version)}/date={day.isoformat()}/{part}"
+
+
+def locate_feedback(model: str, day: date, part: str) -> str:
+    """Path of a file of feedback, below the log."""
+    return f"{feedback_folder(model)}/date={day.isoformat()}/{part}"
+
+
+def name_part(moment: datetime, writer: str, number: int) -> str:
+    """A file's name: unique by its writer and number even if the clock goes backwards.
+
+    >>> name_part(datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC), "1f2e3d4c", 7)
+    'part-20260301T120000000005Z-1f2e3d4c-000007.parquet'
+    """
+    return f"part-{moment.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{writer}-{number:06d}.parquet"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is one of ours; files that are being written and markers of others are not."""
+    return name.startswith("part-") and name.endswith(".parquet")
+
+
+def parse_version(folder: str) -> str | None:
+    """The version that a folder's name stands for; None if it is no such folder."""
+    return unquote(folder.removeprefix("version=")) if folder.startswith("version=") else None
