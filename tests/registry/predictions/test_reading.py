@@ -134,9 +134,7 @@ def test_a_table_with_its_truths_is_written_whole(tmp_path: Path) -> None:
         given.meta,
         given.inputs,
         given.outputs,
-        pd.DataFrame(
-            {"truth": ["yes", None], "truth_time": pd.to_datetime(pd.Series(["2026-04-01", None]), utc=True)}
-        ),
+        pd.DataFrame({"truth": ["yes", None], "truth_time": moments}),
     )
     append_predictions(str(tmp_path), NAME, known)
     assert read(tmp_path).truth["truth"].tolist()[0] == "yes"
