@@ -92,9 +92,6 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         parse_model_ref as parse_model_ref,
     )
     from .policy import Policy as Policy, read_policy as read_policy
-    from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
-    from .reconciliation import reconcile as reconcile
-    from .replaying import Replay as Replay, replay as replay
     from .predictions import (
         PredictionTable as PredictionTable,
         PredictionWriter as PredictionWriter,
@@ -102,6 +99,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         append_predictions as append_predictions,
         read_predictions as read_predictions,
     )
+    from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
+    from .reconciliation import reconcile as reconcile
+    from .replaying import Replay as Replay, replay as replay
     from .server import (
         Server as Server,
         find_free_port as find_free_port,
@@ -189,12 +189,6 @@ _ROOMS = {
     "moves": ["adopt", "rollback"],
     "names": ["PRODUCTION", "STAGES", "STAGING", "Tag", "check_model_name", "check_stage", "parse_model_ref"],
     "policy": ["Policy", "read_policy"],
-    "promotion": ["Outcome", "PromotionRequest", "promote"],
-    "reconciliation": ["reconcile"],
-    "replaying": ["Replay", "replay"],
-    "server": ["Server", "find_free_port", "keep_running", "start_server"],
-    "sources": [
-        "Source",
     "predictions": [
         "PredictionTable",
         "PredictionWriter",
@@ -202,6 +196,12 @@ _ROOMS = {
         "append_predictions",
         "read_predictions",
     ],
+    "promotion": ["Outcome", "PromotionRequest", "promote"],
+    "reconciliation": ["reconcile"],
+    "replaying": ["Replay", "replay"],
+    "server": ["Server", "find_free_port", "keep_running", "start_server"],
+    "sources": [
+        "Source",
         "compute_table_digest",
         "parse_source",
         "read_source",
