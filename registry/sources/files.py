@@ -14,7 +14,15 @@ from registry.errors import DataError
 
 from .location import Source
 
-__all__ = ["CSV_ENDINGS", "PARQUET_ENDINGS", "is_table", "join_parts", "read_files", "read_part"]
+__all__ = [
+    "CSV_ENDINGS",
+    "PARQUET_ENDINGS",
+    "find_files",
+    "is_table",
+    "join_parts",
+    "read_files",
+    "read_part",
+]
 
 CSV_ENDINGS: Final = (".csv", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz", ".csv.zst")
 PARQUET_ENDINGS: Final = (".parquet", ".pq")
@@ -35,7 +43,7 @@ def read_files(source: Source) -> pd.DataFrame:
     Raises:
         DataError: Nothing there, a file that is no table, or files whose columns differ.
     """
-    paths = _find(source)
+    paths = find_files(source)
     parts = []
     for path in paths:
         name = path.name if len(paths) > 1 else source.text
@@ -94,7 +102,12 @@ def join_parts(parts: list[tuple[str, pd.DataFrame]], text: str) -> pd.DataFrame
     return pd.concat([part for _, part in parts], ignore_index=True)
 
 
-def _find(source: Source) -> list[Path]:
+def find_files(source: Source) -> list[Path]:
+    """The table's files: the one, or those of the folder or pattern in the order of their names.
+
+    Raises:
+        DataError: Nothing there, or a file that is no table by its name.
+    """
     path = Path(source.address)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and is_table(file.name))
