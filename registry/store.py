@@ -175,6 +175,9 @@ class RegistryStore(Protocol):
         Raises AccessDeniedError or UnreachableError if the artifact store does not take them.
         """
 
+    def upload_logged_model(self, model_id: str, folder: str) -> None:
+        """Uploads a local folder's files as those of a logged model. Raises as ``upload`` does."""
+
     def list_files(self, version: ModelVersion) -> Mapping[str, int]:
         """The version's artifact: relative POSIX path → size in bytes, recursively, without downloading.
 
@@ -191,4 +194,10 @@ class RegistryStore(Protocol):
         """Downloads one artifact file of a run into a folder; returns its local path (imports MLflow).
 
         Raises NotFoundError if the run has no such artifact.
+        """
+
+    def download_run_files(self, run_id: str, folder: str) -> None:
+        """Downloads all artifact files of a run into an existing empty folder; a run may have none.
+
+        Raises ArtifactError if a file could not be had whole.
         """

@@ -25,6 +25,7 @@ DONE: Final = {
     "pending": "asked to move",
     "rogue": "put right",
     "rename": "renamed",
+    "import": "imported",
 }
 """What an action is called once it is done."""
 

@@ -216,6 +216,7 @@ def _decode_state(parts: list[str]) -> State:
                 "pending": {version: Pending(**wait) for version, wait in document["pending"].items()},
                 "looks": {question: Look(**look) for question, look in document.get("looks", {}).items()},
                 "best": {version: Holding(**held) for version, held in document.get("best", {}).items()},
+                "imported": {came: Holding(**held) for came, held in document.get("imported", {}).items()},
             }
         )
     except (ValueError, KeyError, TypeError, zlib.error) as error:

@@ -64,6 +64,13 @@ def find_problem(state: State, entry: Entry) -> str:
     if entry.action == "reserve":
         return _find_reserve_problem(state, entry)
     problems = {
+        "an import names a version, its files, and where it came from": (
+            entry.action == "import"
+            and not (entry.version and entry.manifest and entry.details.get("origin"))
+        ),
+        f"the files of version {entry.version} were rejected": (
+            entry.action == "import" and entry.manifest in state.rejected
+        ),
         "it binds to no manifest": entry.action in ("approve", "pending") and not entry.manifest,
         "its version is in production": (
             entry.action in ("reject", "archive") and _is_holder(state, PRODUCTION, entry)
@@ -233,8 +240,12 @@ def _note_rogue(state: State, entry: Entry) -> State:
     return replace(state, rogue=(*state.rogue, *entry.details.get("acts", ())))
 
 
-def _note(state: State, entry: Entry) -> State:  # noqa: ARG001 - what it tells is in the history alone
-    return state
+def _import(state: State, entry: Entry) -> State:
+    """A candidate like any other; what it did elsewhere counts for nothing here."""
+    version, known = _version_of(entry), state.records.get(_version_of(entry))
+    if known is None or known.created_ms != (entry.created_ms or 0):
+        state = _stand(state, version, "candidate", entry)
+    return replace(state, imported={**state.imported, str(entry.details["origin"]): _hold(entry)})
 
 
 _ACTS = {
@@ -248,7 +259,7 @@ _ACTS = {
     "reserve": _reserve,
     "rogue": _note_rogue,
     "rename": _rename,
-    "import": _note,
+    "import": _import,
 }
 
 

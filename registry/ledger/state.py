@@ -97,6 +97,7 @@ class State:
         best: Version → what it was shown to be no worse than when it came into production: itself if it was
             better than the holder, else what the holder was measured against (no creeping decline).
         rogue: Acts outside of history recorded since the last entry of another kind, as ``alias=found``.
+        imported: Where a version came from (a digest) → what it became here (see ``registry.bundle``).
     """
 
     ledger: str
@@ -116,6 +117,7 @@ class State:
     looks: Mapping[str, Look] = field(default_factory=dict)
     best: Mapping[str, Holding] = field(default_factory=dict)
     rogue: tuple[str, ...] = ()
+    imported: Mapping[str, Holding] = field(default_factory=dict)
 
     def holder(self, stage: str) -> Holding | None:
         """Who has the stage."""

@@ -59,6 +59,21 @@ class ArtifactReader(ABC):
         """See :class:`~registry.RegistryStore`."""
         self._open_files(self.get_run(run_id).artifact_uri).send_all(Path(folder))
 
+    def upload_logged_model(self, model_id: str, folder: str) -> None:
+        """See :class:`~registry.RegistryStore`."""
+        self._open_files(self._get_logged_model_uri(model_id)).send_all(Path(folder))
+
+    def download_run_files(self, run_id: str, folder: str) -> None:
+        """See :class:`~registry.RegistryStore`."""
+        files = self._open_files(self.get_run(run_id).artifact_uri)
+        sizes = files.list_sizes()
+        try:
+            if sizes:
+                files.fetch_all(Path(folder))
+        except NotFoundError as error:
+            raise ArtifactError(f"Run {run_id} lost a file while it was downloaded: {error}") from error
+        check_sizes(Path(folder), sizes)
+
     def _resolve(self, version: ModelVersion) -> str:
         model_id = find_model_id(version.source)
         try:

@@ -114,6 +114,29 @@ class ArtifactContract(ContractBase):
         for path, content in FILES.items():
             assert Path(store.download_run_file(run.run_id, path, str(target))).read_bytes() == content
 
+    def test_all_files_of_a_run_are_downloaded_none_if_it_has_none(
+        self, store: RegistryStore, seed: Seed, run: Run, folder: Path
+    ) -> None:
+        store.download_run_files(run.run_id, str(folder))
+        assert _read_folder(folder) == {}
+        seed.add_run_files(run.run_id, FILES)
+        store.download_run_files(run.run_id, str(folder))
+        assert _read_folder(folder) == FILES
+
+    def test_files_of_a_logged_model_are_uploaded(
+        self, store: RegistryStore, seed: Seed, model: str, experiment_id: str, folder: Path
+    ) -> None:
+        model_id = seed.add_logged_model(experiment_id, {"MLmodel": b"0"})
+        source, target = folder / "source", folder / "target"
+        target.mkdir()
+        for path, content in FILES.items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_bytes(content)
+        store.upload_logged_model(model_id, str(source))
+        version = store.get_version(model, seed.add_version(model, f"models:/{model_id}"))
+        store.download(version, str(target))
+        assert _read_folder(target) == {"MLmodel": b"0", **FILES}
+
     def _add_version(self, store: RegistryStore, seed: Seed, model: str, experiment_id: str) -> ModelVersion:
         model_id = seed.add_logged_model(experiment_id, FILES)
         return store.get_version(model, seed.add_version(model, f"models:/{model_id}"))

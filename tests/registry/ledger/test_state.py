@@ -210,3 +210,26 @@ def test_time_never_runs_back_in_the_fold() -> None:
         previous=state.link,
     )
     assert step(state, early).time == state.time
+
+
+def test_an_imported_version_is_a_candidate_and_remembers_where_it_came_from() -> None:
+    state = act(EMPTY, "import", "4", details={"origin": "elsewhere"})
+    assert state.standing("4", 4000) == "candidate"
+    assert state.records["4"].manifest == "files-of-4"
+    assert state.imported["elsewhere"].version == "4"
+
+
+def test_an_import_does_not_move_a_version_that_somebody_promoted_meanwhile() -> None:
+    state = act(act(EMPTY, "promote", "4", STAGING), "import", "4", details={"origin": "elsewhere"})
+    assert state.standing("4", 4000) == "staging"
+
+
+def test_files_that_were_rejected_here_are_not_imported() -> None:
+    state = act(EMPTY, "reject", "1")
+    with pytest.raises(TamperedError, match="were rejected"):
+        act(state, "import", "2", manifest="files-of-1", details={"origin": "elsewhere"})
+
+
+def test_an_import_says_where_the_version_came_from() -> None:
+    with pytest.raises(TamperedError, match="where it came from"):
+        act(EMPTY, "import", "4")
