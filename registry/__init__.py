@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     )
     from .contract import (
         Contract as Contract,
+        Finding as Finding,
+        TypedChecker as TypedChecker,
         Violation as Violation,
         count_violations as count_violations,
         declare_contract as declare_contract,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         format_contract as format_contract,
         infer_contract as infer_contract,
         parse_contract as parse_contract,
+        word_findings as word_findings,
     )
     from .environment import (
         Settings as Settings,
@@ -152,6 +155,8 @@ _ROOMS = {
     "console": ["Answer", "Command", "announce", "run_command", "say", "steps"],
     "contract": [
         "Contract",
+        "Finding",
+        "TypedChecker",
         "Violation",
         "count_violations",
         "declare_contract",
@@ -160,6 +165,7 @@ _ROOMS = {
         "format_contract",
         "infer_contract",
         "parse_contract",
+        "word_findings",
     ],
     "environment": [
         "Settings",

@@ -46,6 +46,7 @@ class Settings:
         s3_endpoint_url: ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL`` or ``MLFLOW_S3_ENDPOINT_URL``.
         cache_dir: ``GREENROOM_CACHE_DIR``: artifacts kept for a restart; ``$XDG_CACHE_HOME/greenroom`` or
             ``~/.cache/greenroom`` where unset (XDG Base Directory Specification).
+        refuses_rows: False with ``GREENROOM_CONTRACT=off``: no row is refused for breaking a contract.
     """
 
     tracking_uri: str = DEFAULT_TRACKING_URI
@@ -56,6 +57,7 @@ class Settings:
     run_id: str | None = None
     s3_endpoint_url: str | None = None
     cache_dir: str = "~/.cache/greenroom"
+    refuses_rows: bool = True
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -75,6 +77,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_dir=variables.get(
             "GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"
         ),
+        refuses_rows=variables.get("GREENROOM_CONTRACT") != "off",
     )
 
 

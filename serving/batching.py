@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .counting import Counts
-from .errors import TooManyRowsError
+from .errors import BrokenContractError, TooManyRowsError
 from .scorer import COMPILED, JSON, Scored, Scorer
+
+if TYPE_CHECKING:
+    from registry import Finding
 
 __all__ = ["LARGE_BYTES", "Batch", "CompiledVersion", "Plan", "divide"]
 
@@ -23,12 +26,20 @@ class Batch(Protocol):
     def rows(self) -> int:
         """How many."""
 
+    @property
+    def violations(self) -> "Sequence[Finding]":
+        """What breaks the model's data contract in them, where such rows are answered."""
+
 
 class Plan(Protocol):
     """A compiled model; see :mod:`serving.compiled.plan`."""
 
     def parse(self, body: bytes, content_type: str | None) -> "Batch | None":
-        """Reads a body; None: MLflow's own code must answer."""
+        """Reads a body; None: MLflow's own code must answer.
+
+        Raises:
+            BrokenContractError: A row breaks the model's data contract, and such rows are refused.
+        """
 
     def run(self, batches: Sequence[Any]) -> list[bytes]:
         """One answer for each."""
@@ -57,36 +68,52 @@ class CompiledVersion:
 
         Raises:
             TooManyRowsError: More rows than the server takes.
+            BrokenContractError: A row breaks the model's data contract.
             RequestError: The native process's refusals.
         """
-        if len(body) > LARGE_BYTES:
-            answer = await asyncio.to_thread(self._score_alone, body, content_type)
-        else:
-            answer = self._score_alone(body, content_type)
-        if answer is None:
+        try:
+            if len(body) > LARGE_BYTES:
+                scored = await asyncio.to_thread(self._score_alone, body, content_type)
+            else:
+                scored = self._score_alone(body, content_type)
+        except BrokenContractError as error:
+            self._counts.count_violations(self._version, error.findings)
+            raise
+        if scored is None:
             return await self._native.score(body, content_type, request_id)
+        answer, violations = scored
         self._counts.count_batch(self._version, 1)
+        self._counts.count_violations(self._version, violations)
         return Scored(answer, JSON, COMPILED)
 
     def read(self, body: bytes, content_type: str | None) -> Batch | None:
-        """The rows of a body; None: MLflow's own code must answer.
+        """The rows of a body; None: :meth:`score` must be asked.
 
         Raises:
             TooManyRowsError: More rows than the server takes.
         """
+        try:
+            return self._read(body, content_type)
+        except BrokenContractError:
+            return None
+
+    def run(self, batches: Sequence[Batch]) -> list[bytes]:
+        """Answers several requests by one call of the plan."""
+        self._counts.count_batch(self._version, len(batches))
+        for batch in batches:
+            if batch.violations:
+                self._counts.count_violations(self._version, batch.violations)
+        return self._plan.run(batches)
+
+    def _read(self, body: bytes, content_type: str | None) -> Batch | None:
         batch = self._plan.parse(body, content_type)
         if batch is not None and self._max_rows and batch.rows > self._max_rows:
             raise TooManyRowsError(self._max_rows)
         return batch
 
-    def run(self, batches: Sequence[Batch]) -> list[bytes]:
-        """Answers several requests by one call of the plan."""
-        self._counts.count_batch(self._version, len(batches))
-        return self._plan.run(batches)
-
-    def _score_alone(self, body: bytes, content_type: str | None) -> bytes | None:
-        batch = self.read(body, content_type)
-        return None if batch is None else self._plan.run([batch])[0]
+    def _score_alone(self, body: bytes, content_type: str | None) -> "tuple[bytes, Sequence[Finding]] | None":
+        batch = self._read(body, content_type)
+        return None if batch is None else (self._plan.run([batch])[0], batch.violations)
 
 
 def divide(rows: Sequence[int], most: int = MAX_BATCH_ROWS) -> list[slice]:

@@ -4,7 +4,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from registry import Finding
 
 __all__ = ["BATCH_BUCKETS", "LATENCY_BUCKETS_S", "Counts", "Sums", "add_up"]
 
@@ -36,6 +39,7 @@ class Counts:
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     durations: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     batches: dict[str, Histogram] = field(default_factory=dict)
+    violations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def count_request(self, version: str, path: str, status: int, duration_s: float) -> None:
         """Counts an answered request."""
@@ -54,6 +58,11 @@ class Counts:
         batches.buckets[bisect_left(BATCH_BUCKETS, size)] += 1
         batches.total += size
 
+    def count_violations(self, version: str, findings: "Iterable[Finding]") -> None:
+        """Counts values that broke the data contract of a compiled model."""
+        for finding in findings:
+            self.violations[version, finding.column, finding.rule] += finding.count
+
     def dump(self, waiting: int) -> dict[str, Any]:
         """As a JSON document."""
         return {
@@ -62,6 +71,7 @@ class Counts:
             "requests": [[*key, count] for key, count in self.requests.items()],
             "durations": [[*key, one.buckets, one.total] for key, one in self.durations.items()],
             "batches": [[key, one.buckets, one.total] for key, one in self.batches.items()],
+            "violations": [[*key, count] for key, count in self.violations.items()],
         }
 
 
@@ -74,6 +84,7 @@ class Sums:
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     durations: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     batches: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
+    violations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
 def add_up(documents: Iterable[Mapping[str, Any]]) -> Sums:
@@ -88,6 +99,8 @@ def add_up(documents: Iterable[Mapping[str, Any]]) -> Sums:
             _add(sums.durations, (version, path), buckets, total)
         for version, buckets, total in document["batches"]:
             _add(sums.batches, (version,), buckets, total)
+        for version, column, rule, count in document["violations"]:
+            sums.violations[version, column, rule] += count
     return sums
 
 

@@ -4,6 +4,7 @@ The tree, under :class:`~registry.GreenroomError`::
 
     RequestError
     ├── ModelRefusedError      MLflow or the model refused the input, with MLflow's error code
+    ├── BrokenContractError    a row breaks the model's data contract, which refuses such rows
     ├── UnsupportedMediaError  a body in a format that the scoring protocol does not have
     ├── BodyTooLargeError      more bytes than the server takes
     ├── NoRouteError           no such path
@@ -19,13 +20,17 @@ The tree, under :class:`~registry.GreenroomError`::
 None of them ever holds any of the caller's rows.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from registry import GreenroomError
 
+if TYPE_CHECKING:
+    from registry import Finding
+
 __all__ = [
     "BodyTooLargeError",
+    "BrokenContractError",
     "BusyError",
     "ForwardedError",
     "LostProcessError",
@@ -59,6 +64,21 @@ class ModelRefusedError(RequestError):
 
     def __init__(self, what: str, *, error_code: str) -> None:
         self.error_code = error_code
+        super().__init__(what)
+
+
+class BrokenContractError(RequestError):
+    """A row breaks the model's data contract, as a compiled plan found; MLflow's code says the same.
+
+    Args:
+        what: The sentence, free of the caller's rows.
+        findings: What was found, for the counts.
+    """
+
+    code = "broken_contract"
+
+    def __init__(self, what: str, findings: Sequence["Finding"]) -> None:
+        self.findings = findings
         super().__init__(what)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from functools import cache
+from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,9 @@ LIBRARIES: Final = (
 
 @cache
 def name_runtime() -> str:
-    """A name for this Python, processor, these libraries, and the compiler's own sources."""
-    sources = sorted((Path(__file__).parent / "compiled").glob("*.py"))
+    """A name for this Python, processor, these libraries, the compiler's and the contract's sources."""
+    folders = [Path(__file__).parent / "compiled", Path(str(resources.files("registry"))) / "contract"]
+    sources = sorted(path for folder in folders for path in folder.glob("*.py"))
     parts = [
         platform.python_version(),
         platform.machine(),

@@ -8,6 +8,7 @@ from registry import GreenroomError
 
 from .errors import (
     BodyTooLargeError,
+    BrokenContractError,
     BusyError,
     ForwardedError,
     LostProcessError,
@@ -25,6 +26,7 @@ __all__ = ["STATUSES", "UNEXPECTED", "ErrorAnswer", "describe_error"]
 
 STATUSES: Final[Mapping[type[GreenroomError], tuple[int, str]]] = {
     BodyTooLargeError: (413, "BAD_REQUEST"),
+    BrokenContractError: (400, "INVALID_PARAMETER_VALUE"),
     BusyError: (503, "TEMPORARILY_UNAVAILABLE"),
     LostProcessError: (503, "TEMPORARILY_UNAVAILABLE"),
     NoModelError: (503, "TEMPORARILY_UNAVAILABLE"),

@@ -68,6 +68,10 @@ class Telemetry:
         yield from _head("batch_requests", "histogram", "Requests that one call of a model answered.")
         for (version,), sizes in sorted(sums.batches.items()):
             yield from _spread("batch_requests", {**model, "version": version}, BATCH_BUCKETS, sizes)
+        yield from _head("contract_violations_total", "counter", "Values that broke the data contract.")
+        for (version, column, rule), count in sorted(sums.violations.items()):
+            labels = {**model, "column": column, "rule": rule, "version": version}
+            yield _line("contract_violations_total", labels, count)
         yield from self._write_gauges(sums.in_flight, sums.waiting)
         yield from self._write_events()
 

@@ -121,7 +121,8 @@ def _explain_contract(_error: Exception, found: re.Match[str], columns: Sequence
 _RULES: Final[Sequence[tuple[str, _Explain]]] = (
     (
         (
-            r"Error: Row (\d+), column '([^\n]+?)': ([^\n':]{1,80}), where the contract asks for "
+            r"(?:^|Error: )Row (\d+), column '([^\n]+?)': "
+            r"((?:above|below) [-0-9T:.]{1,40}|[^\n':]{1,80}), where the contract asks for "
             r"([^\n]{1,200}?)\.( And \d+ more like it or of other kinds\.)?$"
         ),
         _explain_contract,

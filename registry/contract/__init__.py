@@ -5,12 +5,15 @@ from .columns import Column, Contract, Range
 from .declaration import declare_contract
 from .document import format_contract, parse_contract
 from .inference import infer_contract
+from .typed import Finding, TypedChecker, word_findings
 from .violation import Violation
 
 __all__ = [
     "Column",
     "Contract",
+    "Finding",
     "Range",
+    "TypedChecker",
     "Violation",
     "count_violations",
     "declare_contract",
@@ -19,4 +22,5 @@ __all__ = [
     "format_contract",
     "infer_contract",
     "parse_contract",
+    "word_findings",
 ]

@@ -14,7 +14,7 @@ from .values import NOTHING, READERS, Strange
 from .violation import AGAINST, Violation
 from .wording import Words, word_column, word_strange
 
-__all__ = ["RowChecker"]
+__all__ = ["RowChecker", "compile_column"]
 
 _Problem = Callable[[Any], Words | None]
 _UNBOUNDED: Final = float("inf")
@@ -28,7 +28,7 @@ class RowChecker:
     """
 
     def __init__(self, contract: Contract) -> None:
-        self._columns = [(name, _compile_column(column)) for name, column in contract.columns.items()]
+        self._columns = [(name, compile_column(column)) for name, column in contract.columns.items()]
         self._required = {name for name, column in contract.columns.items() if column.required}
         types = {name: column.type for name, column in contract.columns.items()}
         self._rules = [
@@ -62,7 +62,8 @@ class RowChecker:
         return self.check_rows([dict(zip(names, row, strict=True)) for row in rows])
 
 
-def _compile_column(column: Column) -> _Problem:
+def compile_column(column: Column) -> _Problem:
+    """The function that says what is wrong with a value of the column; None: nothing."""
     read, kind, nullable = READERS[column.type], column.type, column.nullable
     below, above, unknown = word_column(column)
     known = None if column.categories is None else frozenset(column.categories)

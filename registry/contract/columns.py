@@ -1,6 +1,6 @@
 """The contract's parts: columns with types, ranges and known categories, and rules between columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from .values import READERS, ColumnType, Strange, read_moment
 
 if TYPE_CHECKING:
     from .checker import RowChecker
+    from .typed import TypedChecker
 
 __all__ = ["Column", "Contract", "Mode", "Range"]
 
@@ -89,6 +90,12 @@ class Contract:
         from .checker import RowChecker  # noqa: PLC0415 - the checker knows contracts
 
         return RowChecker(self)
+
+    def compile_typed(self, names: Sequence[str]) -> "TypedChecker":
+        """Makes a checker for rows whose values are typed and come in the order of these names."""
+        from .typed import TypedChecker  # noqa: PLC0415 - as above
+
+        return TypedChecker(self, names)
 
 
 def read_bound(value: object, kind: ColumnType) -> float:

@@ -4,12 +4,15 @@ Opening runs the artifact's code; manifest and trust are settled before.
 """
 
 import hashlib
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
+
+from registry import parse_contract
 
 from .errors import NotCompilableError
 
@@ -17,13 +20,29 @@ __all__ = ["Opened", "open_artifact"]
 
 _TABLE_TYPES: Final = frozenset({"double", "float", "long", "integer", "boolean", "string"})
 _TENSORS: Final = {"float64": "double", "float32": "float", "int64": "long"}
+CONTRACT_FILE: Final = "contract.json"
 _LAYER_TYPES: Final = _TABLE_TYPES | {"datetime"}
 _LAYER_KEYS: Final = frozenset(
     {
         *("columns", "datetime", "lookups", "features", "format", "task", "target", "classes"),
-        *("output", "has_probability", "serialization"),
+        *("output", "has_probability", "serialization", "contract"),
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedContract:
+    """A model's data contract.
+
+    Attributes:
+        text: ``contract.json``.
+        refuses: Whether the model refuses rows that break it.
+        switch: Lets MLflow's model refuse such rows, or not, whatever the environment says.
+    """
+
+    text: str
+    refuses: bool
+    switch: Callable[[bool], None] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,7 @@ class Opened:
         tables: Its lookup tables.
         function: What MLflow calls: ``predict`` or ``predict_proba``.
         default: The output that is given when none is asked for; empty without layers.
+        contract: The data contract, if it has one.
     """
 
     native: Any
@@ -47,6 +67,7 @@ class Opened:
     tables: Sequence[Any] = field(default=(), repr=False)
     function: str = "predict"
     default: str = ""
+    contract: OpenedContract | None = None
 
 
 def open_artifact(folder: Path) -> Opened:
@@ -66,7 +87,8 @@ def open_artifact(folder: Path) -> Opened:
     if loader == "mlflow.sklearn":
         return _open_sklearn(native, flavor)
     if loader == "mlflow.pyfunc.loaders.code_model":
-        return _open_layers(native, folder / str(flavor.get("model_code_path")))
+        parts = folder / str(flavor.get("artifacts", {}).get("parts", {}).get("path"))
+        return _open_layers(native, folder / str(flavor.get("model_code_path")), parts)
     raise NotCompilableError(f"Models loaded by {loader} are not known.")
 
 
@@ -79,7 +101,7 @@ def _open_sklearn(native: Any, flavor: Mapping[str, Any]) -> Opened:
     return Opened(native, native.get_raw_model(), _read_signature(native), function=function)
 
 
-def _open_layers(native: Any, code: Path) -> Opened:
+def _open_layers(native: Any, code: Path, parts: Path) -> Opened:
     known = resources.files("registry").joinpath("trusted_layers.txt").read_text(encoding="ascii")
     if hashlib.sha256(code.read_bytes()).hexdigest() not in known.split():
         raise NotCompilableError(f"Its code {code.name} is not the layers file that train-model writes.")
@@ -98,7 +120,29 @@ def _open_layers(native: Any, code: Path) -> Opened:
         raise NotCompilableError("Its signature and its layers name different columns.")
     made: dict[str, Any] = {"kind": "table", "columns": columns}
     default = output.default or layers["output"]
-    return Opened(native, model.pipeline, made, layers, model.rows.tables, default=default)
+    contract = _open_contract(model, parts)
+    return Opened(native, model.pipeline, made, layers, model.rows.tables, default=default, contract=contract)
+
+
+def _open_contract(model: Any, parts: Path) -> OpenedContract | None:
+    """The contract that the model refuses rows by, or else the one that it carries for others to ask."""
+    enforced = model.plan.get("contract")
+    path = parts / (enforced["file"] if enforced else CONTRACT_FILE)
+    if not path.is_file():
+        return None
+    text = path.read_text("utf-8")
+    contract = parse_contract(text)
+    if enforced is None:
+        return OpenedContract(text, refuses=False, switch=lambda _on: None)
+    if [rule["text"] for rule in enforced["rules"]] != list(contract.rules):
+        raise NotCompilableError("Its layers and its contract name different rules.")
+    make = type(model).load_context.__globals__["RowContract"]
+    strict = make(json.loads(text)["columns"], enforced["rules"])
+
+    def switch(on: bool) -> None:
+        model.contract = strict if on else None
+
+    return OpenedContract(text, refuses=enforced["mode"] == "refuse", switch=switch)
 
 
 def _read_signature(native: Any) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class Assembly:
         document = {
             "input": given,
             "limit": self._find_limit(),
+            "contract": self._write_contract(),
             "params": self._opened.layers is not None,
             "default": self._opened.default or "predict",
             "outputs": _list_outputs(self._opened, self.model),
@@ -121,6 +122,10 @@ class Assembly:
             "example": example,
         }
         return PlanFiles(document, self._arrays, self.model.graph)
+
+    def _write_contract(self) -> dict[str, Any] | None:
+        contract = self._opened.contract
+        return None if contract is None else {"text": contract.text, "refuses": contract.refuses}
 
     def _slot(self, kind: str, source: Source) -> int:
         if self._opened.input["kind"] == "matrix":

@@ -15,16 +15,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from .errors import NotCompilableError, PlanError
 
+if TYPE_CHECKING:
+    from .artifacts import Opened
+    from .files import PlanFiles
+
 __all__ = ["CompileReport", "NotCompilableError", "compile_artifact", "main"]
 
 ROWS: Final = 400
 """Rows made to compare on, beside the model's own."""
+MAX_BASES: Final = 100
+"""Of them, those that are made to break the contract."""
 _log = logging.getLogger("greenroom.serving")
 
 
@@ -76,9 +82,8 @@ def compile_artifact(artifact: Path, out: Path) -> CompileReport:
 def _compile(artifact: Path, out: Path) -> CompileReport:
     from .artifacts import open_artifact  # noqa: PLC0415 - heavy
     from .assembly import assemble  # noqa: PLC0415 - heavy
-    from .files import write_plan  # noqa: PLC0415 - heavy
-    from .parity import check_parity, find_example  # noqa: PLC0415 - heavy
-    from .plan import Plan, open_plan  # noqa: PLC0415 - heavy
+    from .files import read_plan, write_plan  # noqa: PLC0415 - heavy
+    from .plan import Plan  # noqa: PLC0415 - heavy
     from .specimens import make_rows, read_rows  # noqa: PLC0415 - heavy
 
     opened = open_artifact(artifact)
@@ -86,20 +91,40 @@ def _compile(artifact: Path, out: Path) -> CompileReport:
     own = read_rows(artifact, opened)
     files = assembly.make_files()
     rows = [*own, *make_rows(assembly, opened, files.document, own, ROWS)]
-    plan = Plan(files)
-    compared = check_parity(plan, opened, rows)
-    files = replace(files, document={**files.document, "example": find_example(plan, opened, rows)})
+    compared, example = _compare(files, opened, rows)
+    files = replace(files, document={**files.document, "example": example})
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         write_plan(scratch, files)
-        open_plan(scratch).warm()
+        plan = Plan(read_plan(scratch))
+        plan.warm()
         size = sum(path.stat().st_size for path in scratch.iterdir())
         scratch.replace(out)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     return CompileReport(type(assembly.estimator).__name__, compared, tuple(plan.outputs), size, 0.0)
+
+
+def _compare(files: "PlanFiles", opened: "Opened", rows: Sequence[list[Any]]) -> tuple[int, Any]:
+    """Compares the answers, on rows that the contract refuses too, and then what is refused.
+
+    Returns:
+        On how many rows, and a request that is answered.
+    """
+    from .breaking import make_breaking_rows  # noqa: PLC0415 - heavy
+    from .parity import check_parity, check_refusals, find_example  # noqa: PLC0415 - heavy
+    from .plan import Plan  # noqa: PLC0415 - heavy
+
+    if opened.contract is not None:
+        opened.contract.switch(False)
+    compared = check_parity(Plan(files, refuses_rows=False), opened, rows)
+    strict = Plan(files)
+    if opened.contract is not None and opened.contract.refuses:
+        opened.contract.switch(True)
+        check_refusals(strict, opened, make_breaking_rows(opened, rows[:MAX_BASES]))
+    return compared, find_example(strict, opened, rows)
 
 
 @contextlib.contextmanager

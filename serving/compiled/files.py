@@ -16,7 +16,7 @@ from .errors import PlanError
 
 __all__ = ["FORMAT", "PlanFiles", "read_plan", "write_plan"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever an older worker would read a plan wrongly."""
 _DOCUMENT: Final = "plan.json"
 _DIGEST: Final = "plan.sha256"

@@ -8,11 +8,15 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from serving.errors import BrokenContractError
+from serving.statuses import STATUSES
+from serving.wording import explain_refusal
+
 from .artifacts import Opened
 from .errors import NotCompilableError
 from .plan import MEDIA_TYPE, Plan
 
-__all__ = ["TOLERANCE", "are_equal", "check_parity", "find_example"]
+__all__ = ["TOLERANCE", "are_equal", "check_parity", "check_refusals", "find_example"]
 
 TOLERANCE: Final = 1e-6
 """Of numbers: absolute up to 1, relative above. Everything else is identical. Source: DESIGN, section 5."""
@@ -21,6 +25,9 @@ MIN_ROWS: Final = 50
 _ROWS_PER_BODY: Final = 256
 _ROWS_PER_FORM: Final = 64
 _SINGLES: Final = 3
+REFUSAL_CODE: Final = STATUSES[BrokenContractError][1]
+_SINGLE_REFUSALS: Final = 60
+_ROWS_PER_REFUSAL: Final = 7
 
 Row = list[Any]
 
@@ -44,11 +51,59 @@ def check_parity(plan: Plan, opened: Opened, rows: Sequence[Row]) -> int:
     return len(read)
 
 
-def find_example(plan: Plan, opened: Opened, rows: Sequence[Row]) -> Any:
-    """The first request that the plan reads, as JSON."""
+def check_refusals(plan: Plan, opened: Opened, rows: Sequence[Row]) -> None:
+    """Compares what is said about rows that break the model's contract, alone and among others.
+
+    Args:
+        plan: Refuses rows.
+        opened: The model, which refuses them too.
+        rows: Some that do and some that do not.
+
+    Raises:
+        NotCompilableError: One refuses what the other answers, or in other words.
+    """
     columns = _name_columns(opened)
-    bodies = (_write_split(columns, [row]) for row in rows)
-    return orjson.loads(next(body for body in bodies if plan.parse(body, MEDIA_TYPE) is not None))
+    shuffled = [rows[place] for place in np.random.default_rng(2).permutation(len(rows))]
+    parts = [[row] for row in rows[:_SINGLE_REFUSALS]]
+    parts += [shuffled[at : at + _ROWS_PER_REFUSAL] for at in range(0, len(rows), _ROWS_PER_REFUSAL)]
+    for part in parts:
+        body = _write_split(columns, part)
+        ours = _read_refusal(plan, body)
+        if ours is not None and ours != _hear_refusal(opened, body):
+            raise NotCompilableError("A plan refuses other rows than MLflow does, or in other words.")
+
+
+def find_example(plan: Plan, opened: Opened, rows: Sequence[Row]) -> Any:
+    """The first request that the plan answers, as JSON.
+
+    Raises:
+        NotCompilableError: There is none.
+    """
+    columns = _name_columns(opened)
+    for row in rows:
+        body = _write_split(columns, [row])
+        if _read_refusal(plan, body) == "":
+            return orjson.loads(body)
+    raise NotCompilableError("Its contract refuses every row made to compare it.")
+
+
+def _read_refusal(plan: Plan, body: bytes) -> str | None:
+    """What the plan says against a request; empty if it answers, None if it leaves it to MLflow."""
+    try:
+        return None if plan.parse(body, MEDIA_TYPE) is None else ""
+    except BrokenContractError as error:
+        return str(error)
+
+
+def _hear_refusal(opened: Opened, body: bytes) -> str:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - loaded with the model
+
+    try:
+        _invoke(opened, body)
+    except MlflowException as error:
+        text = explain_refusal(error, columns=_name_columns(opened) or [])
+        return text if error.error_code == REFUSAL_CODE else f"{error.error_code}: {text}"
+    return ""
 
 
 def _list_params(plan: Plan, opened: Opened) -> list[Mapping[str, Any]]:
@@ -109,13 +164,18 @@ def _compare(plan: Plan, opened: Opened, body: bytes) -> None:
 
 def _ask_mlflow(opened: Opened, body: bytes) -> Any:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - loaded with the model
+
+    try:
+        return _invoke(opened, body)
+    except MlflowException as error:
+        raise NotCompilableError("MLflow refuses rows that a plan answers.") from error
+
+
+def _invoke(opened: Opened, body: bytes) -> Any:
     from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415 - loaded with the model
 
     native = opened.native
-    try:
-        answer = invocations(body, MEDIA_TYPE, native, native.metadata.get_input_schema())  # type: ignore[no-untyped-call]
-    except MlflowException as error:
-        raise NotCompilableError("MLflow refuses rows that a plan answers.") from error
+    answer = invocations(body, MEDIA_TYPE, native, native.metadata.get_input_schema())  # type: ignore[no-untyped-call]
     return json.loads(answer.response)
 
 

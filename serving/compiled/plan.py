@@ -13,8 +13,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from registry import Finding, read_settings
+
 from .answers import make_answer
 from .bodies import MatrixReader, TableReader
+from .contracts import make_check
 from .errors import PlanError
 from .estimators import ALONE, make_score
 from .features import FeatureMatrix, make_maker
@@ -40,11 +43,13 @@ class Batch:
         rows: How many.
         output: Which of the model's outputs was asked for.
         slots: One row as a list of numbers, or several as an array of shape (rows, slots).
+        violations: What breaks the model's data contract in rows that are answered all the same.
     """
 
     rows: int
     output: str
     slots: list[float] | NDArray[np.float64]
+    violations: Sequence[Finding] = ()
 
 
 def open_plan(folder: Path) -> "Plan":
@@ -53,7 +58,7 @@ def open_plan(folder: Path) -> "Plan":
     Raises:
         PlanError: Its files are not as they were written, or ONNX Runtime is needed and missing.
     """
-    return Plan(read_plan(folder))
+    return Plan(read_plan(folder), refuses_rows=read_settings().refuses_rows)
 
 
 class Plan:
@@ -61,9 +66,10 @@ class Plan:
 
     Args:
         files: What it consists of.
+        refuses_rows: Whether a row may be refused because it breaks the model's data contract.
     """
 
-    def __init__(self, files: PlanFiles) -> None:
+    def __init__(self, files: PlanFiles, *, refuses_rows: bool = True) -> None:
         document, arrays = files.document, files.arrays
         self._example: bytes = orjson.dumps(document["example"])
         self._width: int = document["slots"]
@@ -76,9 +82,10 @@ class Plan:
         self._answers = {
             name: make_answer(document["head"], output) for name, output in document["outputs"].items()
         }
-        self._table, self._matrix = None, None
+        self._table, self._matrix, self._contract = None, None, None
         if document["input"]["kind"] == "table":
-            self._table = TableReader(document["input"]["columns"], document["limit"])
+            self._contract, columns = make_check(document, refuses_rows=refuses_rows)
+            self._table = TableReader(columns, document["limit"])
         else:
             self._matrix = MatrixReader(document["input"], document["limit"])
 
@@ -88,7 +95,11 @@ class Plan:
         return tuple(self._answers)
 
     def parse(self, body: bytes, content_type: str | None) -> Batch | None:
-        """Reads a request; None where only MLflow's own code knows what to answer."""
+        """Reads a request; None where only MLflow's own code knows what to answer.
+
+        Raises:
+            BrokenContractError: A row breaks the model's data contract, and such rows are refused.
+        """
         if content_type not in _JSON:
             return None
         try:
@@ -123,10 +134,13 @@ class Plan:
             numbers = self._matrix.read(form, data)
             return Batch(len(numbers), output, numbers)
         values, columns = self._table.read(form, data)
+        contract = self._contract
         if values is not None:
-            return Batch(1, output, self._fill(values))
+            found = contract.check_row(values) if contract else ()
+            return Batch(1, output, self._fill(values), found)
         assert columns is not None
-        return self._fill_many(columns, output)
+        found = contract.check_columns(columns) if contract else ()
+        return Batch(len(columns[0]), output, self._fill_many(columns), found)
 
     def _fill(self, values: Sequence[Value]) -> list[float]:
         row = [0.0] * self._width
@@ -134,12 +148,11 @@ class Plan:
             maker.fill(values, row)
         return row
 
-    def _fill_many(self, columns: Sequence[Column], output: str) -> Batch:
-        rows = len(columns[0])
-        slots = np.empty((rows, self._width))
+    def _fill_many(self, columns: Sequence[Column]) -> NDArray[np.float64]:
+        slots = np.empty((len(columns[0]), self._width))
         for maker in self._makers:
             maker.fill_many(columns, slots)
-        return Batch(rows, output, slots)
+        return slots
 
     def run(self, batches: Sequence[Batch]) -> list[bytes]:
         """Answers several requests at once; returns their bodies in the same order."""

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from training import Job, plan_training
-from training.fitting import fit_pipeline, make_features, make_pipeline
+from training.fitting import make_features
 from training.package import write_package
+from training.trainer import fit_model
 
 ROWS = 400
 
@@ -58,11 +59,11 @@ def make_artifact(
         estimator: Import path below ``sklearn``.
         target: ``late`` (0 or 1), ``kind`` (three texts) or ``delay`` (a number).
         output: The model's default output.
-        **options: ``params`` of the estimator, ``encoding`` of the categories.
+        **options: ``params`` of the estimator, ``encoding`` of the categories, further sections of the job.
     """
     make_flights().to_parquet(folder / "flights.parquet")
     make_weather().to_parquet(folder / "weather.parquet")
-    sections = {
+    sections: dict[str, Any] = {
         "job": {"name": "flights"},
         "data": {"source": "flights.parquet", "target": target},
         "features": {
@@ -86,13 +87,13 @@ def make_artifact(
             "params": options.get("params", {}),
         },
     }
+    sections |= {name: options[name] for name in ("contract", "guard", "answer") if name in options}
     plan = plan_training(_read(sections, folder))
-    pipeline = make_pipeline(plan.job.spec, plan.features)
     features = make_features(plan, plan.rows.iloc[plan.split.train])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn 1.9 renames an option of target encoding
-        fit_pipeline(pipeline, features, plan.target.truth.iloc[plan.split.train].to_numpy())
-    return write_package(folder / "m", plan, pipeline, model_id="m-1", run_id="1").folder
+        fitted = fit_model(plan, features)
+    return write_package(folder / "m", plan, fitted, model_id="m-1", run_id="1").folder
 
 
 def _read(sections: dict[str, Any], folder: Path) -> Job:

@@ -77,7 +77,7 @@ def test_evaluation_rows_that_the_artifact_carries_are_compared_too(tmp_path: Pa
 def test_layers_of_a_later_format_are_not_compiled(tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path, "linear_model.LogisticRegression")
     path = artifact / "artifacts" / "parts" / "layers.json"
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "guard": "knn"}), "utf-8")
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "embedding": "v2"}), "utf-8")
     with pytest.raises(NotCompilableError, match="another format"):
         compile_artifact(artifact, tmp_path / "plan")
 
