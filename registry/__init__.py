@@ -95,13 +95,14 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         parse_model_ref as parse_model_ref,
     )
     from .policy import Policy as Policy, read_policy as read_policy
-    from .predictions import (
-        PredictionTable as PredictionTable,
-        PredictionWriter as PredictionWriter,
+    from .predictions.batch import (
         append_feedback as append_feedback,
         append_predictions as append_predictions,
-        read_predictions as read_predictions,
     )
+    from .predictions.parts import PredictionWriter as PredictionWriter
+    from .predictions.places import check_log as check_log
+    from .predictions.reading import read_predictions as read_predictions
+    from .predictions.table import PredictionTable as PredictionTable
     from .promotion import Outcome as Outcome, PromotionRequest as PromotionRequest, promote as promote
     from .reconciliation import reconcile as reconcile
     from .replaying import Replay as Replay, replay as replay
@@ -202,13 +203,11 @@ _ROOMS = {
     "moves": ["adopt", "rollback"],
     "names": ["PRODUCTION", "STAGES", "STAGING", "Tag", "check_model_name", "check_stage", "parse_model_ref"],
     "policy": ["Policy", "read_policy"],
-    "predictions": [
-        "PredictionTable",
-        "PredictionWriter",
-        "append_feedback",
-        "append_predictions",
-        "read_predictions",
-    ],
+    "predictions.batch": ["append_feedback", "append_predictions"],
+    "predictions.parts": ["PredictionWriter"],
+    "predictions.places": ["check_log"],
+    "predictions.reading": ["read_predictions"],
+    "predictions.table": ["PredictionTable"],
     "promotion": ["Outcome", "PromotionRequest", "promote"],
     "reconciliation": ["reconcile"],
     "replaying": ["Replay", "replay"],

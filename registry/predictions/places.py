@@ -7,10 +7,14 @@ and pyarrow read it.
 
 import hashlib
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
+from registry.errors import UsageError
+
 __all__ = [
+    "check_log",
     "feedback_folder",
     "is_part",
     "locate_feedback",
@@ -24,6 +28,27 @@ __all__ = [
 MAX_NAME_BYTES: Final = 180
 """Of a name as part of a path: ext4, XFS, NTFS and APFS take 255, encrypted home folders 143 characters."""
 DIGEST_CHARACTERS: Final = 16
+
+
+def check_log(log: str) -> str:
+    """Returns a log's address as it means the same everywhere on this machine; touches nothing.
+
+    Raises:
+        UsageError: It is neither a folder nor ``s3://bucket/prefix``.
+
+    >>> check_log("s3://logs/models/"), check_log("file:///var/log/models")
+    ('s3://logs/models', '/var/log/models')
+    """
+    if log.startswith("s3://"):
+        if not log.removeprefix("s3://").partition("/")[0]:
+            raise UsageError(f"{log!r} names no bucket.", hint="Write s3://BUCKET/PREFIX.")
+        return log.rstrip("/")
+    folder = log.removeprefix("file://")
+    if "://" in folder or not folder.strip():
+        raise UsageError(
+            f"A prediction log cannot be at {log!r}.", hint="Name a folder or s3://BUCKET/PREFIX."
+        )
+    return str(Path(folder).expanduser().absolute())
 
 
 def quote_name(text: str) -> str:

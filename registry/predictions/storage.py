@@ -8,8 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from registry.errors import AccessDeniedError, DataError, GreenroomError, UnreachableError, UsageError
+from registry.errors import AccessDeniedError, DataError, GreenroomError, UnreachableError
 from registry.sources.s3 import connect_s3, translating_s3_errors
+
+from .places import check_log
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -54,18 +56,11 @@ def open_storage(log: str) -> Storage:
     Raises:
         UsageError: It is neither.
     """
-    if log.startswith("s3://"):
-        bucket, _, prefix = log.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise UsageError(f"{log!r} names no bucket.", hint="Write s3://BUCKET/PREFIX.")
-        return BucketStorage(bucket, prefix.strip("/"), text=log)
-    if log.startswith("file://"):
-        return FolderStorage(Path(log.removeprefix("file://")), text=log)
-    if "://" in log or not log.strip():
-        raise UsageError(
-            f"A prediction log cannot be at {log!r}.", hint="Name a folder or s3://BUCKET/PREFIX."
-        )
-    return FolderStorage(Path(log).expanduser().absolute(), text=log)
+    address = check_log(log)
+    if not address.startswith("s3://"):
+        return FolderStorage(Path(address), text=log)
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    return BucketStorage(bucket, prefix, text=address)
 
 
 class FolderStorage:
@@ -159,7 +154,7 @@ class BucketStorage:
     def read(self, name: str) -> bytes | None:
         """See :class:`Storage`."""
         try:
-            with translating_s3_errors(f"{self.text.rstrip('/')}/{name}"):
+            with translating_s3_errors(f"{self.text}/{name}"):
                 body = self._connect().get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
                 return body.read()
         except DataError:

@@ -14,7 +14,7 @@ from registry import (
     append_predictions,
     read_predictions,
 )
-from registry.predictions import count_unknown
+from registry.predictions.reading import count_unknown
 from tests.registry.predictions.frames import make_table
 
 NAME = "flight delay (späť)/.."
