@@ -17,6 +17,7 @@ from registry import (
 )
 
 if TYPE_CHECKING:
+    from .bundled import BundledVersion
     from .live import State
 
 __all__ = ["COMMAND", "main"]
@@ -27,6 +28,7 @@ EPILOG = """\
 examples:
   serve-model flight-delay
   serve-model flight-delay --stage staging --port 0
+  serve-model flight-delay --from /srv/version
 
 routes: POST /invocations, GET /ping /health /version (MLflow's scoring protocol), GET /ready /info /metrics
 exit codes: 0 stopped by SIGTERM, 1 failed, 4 MLflow unreachable and nothing cached, 130 Ctrl-C
@@ -104,6 +106,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="load versions without a recorded manifest even if they hold code that nobody vouched for, "
         "as MLflow does",
     )
+    parser.add_argument(
+        "--from",
+        dest="bundled",
+        metavar="FOLDER",
+        help="serve the version in this folder (of greenroom package) and follow nothing",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> Answer:
@@ -112,11 +120,13 @@ def _run(arguments: argparse.Namespace) -> Answer:
 
     if arguments.max_waiting < 0:
         raise UsageError("--max-waiting must not be negative.")
+    model = check_model_name(arguments.name)
+    bundled = _read_bundled(arguments.bundled, model) if arguments.bundled else None
     chosen = {"workers": arguments.workers} if arguments.workers else {}
     settings = ServeSettings(
         **chosen,
-        model=check_model_name(arguments.name),
-        stage=check_stage(arguments.stage),
+        model=model,
+        stage=bundled.stage if bundled else check_stage(arguments.stage),
         host=arguments.host,
         port=arguments.port,
         poll_interval_s=arguments.poll_interval_s,
@@ -130,8 +140,17 @@ def _run(arguments: argparse.Namespace) -> Answer:
         cache_limit_bytes=int(arguments.cache_limit_mb * MIB),
     )
     announcer = _Announcer(settings.model, settings.stage, as_json=arguments.json)
-    serve(settings, read_settings(), announce=announcer.announce)
+    serve(settings, read_settings(), announce=announcer.announce, bundled=bundled)
     return Answer(document={}, text="")
+
+
+def _read_bundled(folder: str, model: str) -> "BundledVersion":
+    from .bundled import read_bundled  # noqa: PLC0415 - not on the way to --help
+
+    found = read_bundled(Path(folder))
+    if found.model != model:
+        raise UsageError(f"{folder} holds a version of {found.model}, not of {model}.")
+    return found
 
 
 class _Announcer:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from registry import GreenroomError, UnreachableError
 
-from .holding import StageWatch
+from .holding import Watch
 from .live import Following, PreparedModel, State
 from .preparing import Shelf
 from .target import Target
@@ -126,7 +126,7 @@ class Follower(threading.Thread):
 
     def __init__(
         self,
-        watch: StageWatch,
+        watch: Watch,
         bench: Preparing,
         cast: Cast,
         shelf: Shelf,

@@ -5,16 +5,27 @@ The only module here that asks the ground floor about stages. It writes nothing.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from registry import STAGING, Ledger, RegisteredModel, RegistryStore, State, Tag
 
 from .target import Target
 
-__all__ = ["StageWatch"]
+__all__ = ["StageWatch", "Watch"]
 
 FULL_LOOK_S: Final = 60.0
 """How long an unchanged row of the registered model stands for an unchanged ledger."""
+
+
+class Watch(Protocol):
+    """Says which version should be served, again and again."""
+
+    @property
+    def staged(self) -> Target | None:
+        """What may be wanted next, as of the last look."""
+
+    def look(self) -> Target | None:
+        """The version that should be served, or None."""
 
 
 class StageWatch:

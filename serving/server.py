@@ -14,8 +14,9 @@ from pathlib import Path
 
 from registry import GreenroomError, Settings, open_store
 
+from .bundled import BundledVersion, FolderWatch
 from .cache import ModelCache
-from .holding import StageWatch
+from .holding import StageWatch, Watch
 from .live import State
 from .logs import log_to_stderr
 from .preparing import Shelf
@@ -32,7 +33,13 @@ class PortError(GreenroomError):
     code = "port"
 
 
-def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[[str, State], None]) -> None:
+def serve(
+    settings: ServeSettings,
+    environment: Settings,
+    *,
+    announce: Callable[[str, State], None],
+    bundled: BundledVersion | None = None,
+) -> None:
     """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt), both after the last answer.
 
     Args:
@@ -40,6 +47,7 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
         environment: Where MLflow and the cache are.
         announce: Told the server's address and state once it has looked at its stage for the first time,
             and again when the first model goes on stage.
+        bundled: A version out of a folder, to serve instead of following a stage.
 
     Raises:
         PortError: The address cannot be bound.
@@ -54,10 +62,14 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
         address = _format_address(settings.host, listener.getsockname()[1])
         connect = functools.cache(lambda: open_store(environment))  # a failure is not kept: tried again
         cache = ModelCache(Path(environment.cache_dir).expanduser().absolute() / "serving")
-        watch = StageWatch(connect, settings.model, settings.stage, template=environment.ledger_experiment)
+        watch: Watch = (
+            FolderWatch(bundled, cache)
+            if bundled
+            else StageWatch(connect, settings.model, settings.stage, template=environment.ledger_experiment)
+        )
         shelf = Shelf(
             cache,
-            server=_name_server(environment),
+            server=f"folder {bundled.folder.absolute()}" if bundled else _name_server(environment),
             model=settings.model,
             stage=settings.stage,
             trust_author=settings.trust_author,
@@ -69,7 +81,7 @@ def serve(settings: ServeSettings, environment: Settings, *, announce: Callable[
 async def _run(
     settings: ServeSettings,
     listener: socket.socket,
-    watch: StageWatch,
+    watch: Watch,
     shelf: Shelf,
     announce: Callable[[State], None],
 ) -> bool:

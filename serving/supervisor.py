@@ -20,7 +20,7 @@ from registry import GreenroomError, UnreachableError
 
 from .crew import Crew
 from .following import Follower
-from .holding import StageWatch
+from .holding import Watch
 from .jobs import Workshop
 from .live import PreparedModel, State
 from .native_keeper import NativeKeeper, bind_native
@@ -53,7 +53,7 @@ class Supervisor:
 
     settings: ServeSettings
     listener: socket.socket
-    watch: StageWatch
+    watch: Watch
     shelf: Shelf
     mlflow_version: str
     announce: Callable[[State], None]

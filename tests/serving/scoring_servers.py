@@ -98,8 +98,9 @@ def serve_model(
     *options: str,
     env: Mapping[str, str] | None = None,
     preexec: Callable[[], None] | None = None,
+    script: Path | None = None,
 ) -> Iterator[ServeModel]:
-    """Runs ``serve-model`` until the block ends; entered once it has said that it is up."""
+    """Runs ``serve-model`` (another one, if told) until the block ends; entered once it has said it is up."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "serve-model.log"
     environment = {
@@ -108,7 +109,7 @@ def serve_model(
         "GREENROOM_CACHE_DIR": str(folder / "cache"),
         **(env or {}),
     }
-    script = Path(sys.executable).with_name("serve-model")
+    script = script or Path(sys.executable).with_name("serve-model")
     command = [str(script), name, "--port", "0", "--json", "--poll-interval-s", "0.1", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(

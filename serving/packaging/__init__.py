@@ -1,0 +1,1 @@
+"""A scoring server as a container: the folder that an image is built from."""
