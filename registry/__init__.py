@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .environment import (
         Settings as Settings,
         get_child_environment as get_child_environment,
+        get_host as get_host,
         get_user_name as get_user_name,
         keep_variable as keep_variable,
         limit_mlflow as limit_mlflow,
@@ -176,6 +177,7 @@ _ROOMS = {
         "limit_mlflow",
         "read_settings",
     ],
+        "get_host",
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",

@@ -31,7 +31,7 @@ MAX_TEXT: Final = 400
 
 NOTE: Final = (
     "**Who asked for training of {model}, and which scheduler took which time slot.** Each param is one "
-    "line, written once; `greenroom schedule {model}` reads them. Deleting this run lets schedulers begin anew."
+    "line, written once; `greenroom schedule {model}` reads them. Deleting this run loses that."
 )
 
 
@@ -72,7 +72,7 @@ class Occasion:
         run_id: The training run, if it came so far.
         version: The candidate that came of it.
         text: One sentence: the error, or what the gates said.
-        time: When it ended; empty while it is open.
+        time: When it ended; while it is open, the newest sign of life.
     """
 
     claim: Claim
@@ -339,6 +339,6 @@ def _parse_claim(line: Mapping[str, Any], seq: int, page: str) -> Claim:
 
 def _make_occasion(claim: Claim, end: Mapping[str, Any] | None, tags: Mapping[str, str]) -> Occasion:
     if end is None:
-        _, _, run_id = tags.get(f"greenroom.alive.{claim.seq}", "").partition(" ")
-        return Occasion(claim, "open", run_id)
+        alive, _, run_id = tags.get(f"greenroom.alive.{claim.seq}", "").partition(" ")
+        return Occasion(claim, "open", run_id, time=alive)
     return Occasion(claim, end["outcome"], end["run_id"], end["version"], end["text"], end["time"])

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from registry import Answer, Command, run_command
 
+from .schedule_command import add_schedule_options, is_scheduled, read_now, run_schedule
+
 __all__ = ["COMMAND", "main"]
 
 SCHEMA: Final = "greenroom/training/1"
@@ -16,6 +18,8 @@ examples:
   train-model job.toml
   train-model job.toml --set split.train_until=2013-07-01 --set model.params.max_iter=300
   train-model job.toml --dry-run
+  train-model job.toml --every '0 3 * * *' --timezone Europe/Zurich --promote staging
+  train-model job.toml --every 6h --on-drift
 """
 
 
@@ -35,13 +39,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="set a key of the job, e.g. job.seed=7; may be given several times",
     )
     parser.add_argument("--dry-run", action="store_true", help="check job and data; write nothing")
+    add_schedule_options(parser)
 
 
 def _run(arguments: argparse.Namespace) -> Answer:
     from .jobfile import read_job  # noqa: PLC0415 - pydantic
     from .progress import make_progress  # noqa: PLC0415 - beside its user
 
-    job = read_job(arguments.job, arguments.overrides)
+    if is_scheduled(arguments):
+        signal.signal(signal.SIGTERM, _interrupt)
+        return run_schedule(arguments)
+    job = read_job(arguments.job, arguments.overrides, now=read_now(arguments))
     progress = make_progress()
     if arguments.dry_run:
         return _plan(job, progress)

@@ -3,6 +3,7 @@
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -10,19 +11,21 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from registry import UsageError
+from registry import SystemClock, UsageError
 
 from .job import Job, JobSpec
+from .window import resolve_window
 
 __all__ = ["apply_overrides", "check_spec", "guess", "read_job"]
 
 
-def read_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+def read_job(path: str | Path, overrides: Sequence[str] = (), *, now: datetime | None = None) -> Job:
     """Reads a job file.
 
     Args:
         path: The TOML file.
         overrides: ``key.sub=value`` each; the value is TOML, a bare word is text.
+        now: What relative moments of ``[split]`` are relative to; the present time if None.
 
     Raises:
         UsageError: No such file, not TOML, an unknown or missing key, a value of the wrong kind.
@@ -38,7 +41,8 @@ def read_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
         raise UsageError(f"The job file {path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}.") from error
-    return Job(check_spec(apply_overrides(content, overrides), str(path)), file.absolute().parent, path=file)
+    spec = check_spec(apply_overrides(content, overrides), str(path), now=now)
+    return Job(spec, file.absolute().parent, path=file)
 
 
 def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -67,16 +71,18 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
     return result
 
 
-def check_spec(content: Mapping[str, Any], where: str) -> JobSpec:
+def check_spec(content: Mapping[str, Any], where: str, *, now: datetime | None = None) -> JobSpec:
     """Checks a job's content.
 
     Args:
         content: The sections.
         where: What messages call it: the file's name.
+        now: What relative moments of ``[split]`` are relative to; the present time if None.
 
     Raises:
         UsageError: The first mistake, worded.
     """
+    content = resolve_window(content, now or SystemClock().now())
     try:
         return JobSpec.model_validate(content)
     except ValidationError as error:

@@ -126,8 +126,8 @@ def parse_schedule(text: str, zone: str = "UTC") -> Schedule:
     Raises:
         UsageError: It is neither, or there is no such zone.
 
-    Source: https://github.com/cuu508/cronsim (it does as Debian's cron does when clocks change: what falls into
-    the hour that is left out runs right after it, what falls into the one that comes twice runs once).
+    Source: https://github.com/cuu508/cronsim (it does as Debian's cron does when clocks change: what falls
+    into the hour that is left out runs right after it, what falls into the one that comes twice runs once).
 
     >>> parse_schedule("6h").name, parse_schedule("0  3 * * *", "Europe/Zurich").name
     ('6h', '0 3 * * * Europe/Zurich')
@@ -159,8 +159,8 @@ def plan_next(schedule: Schedule, now: datetime, past: Past, catch_up: CatchUp =
     """What a scheduler does at this moment.
 
     At most the latest slot is ever run; older ones that nobody ran are missed. What came due while a training
-    was in progress is left out, also by the others; while one is in progress, nobody decides about later slots.
-    A clock that was set back waits until it is past the newest slot that was taken.
+    was in progress is left out, also by the others; while one is in progress, nobody decides about later
+    slots. A clock that was set back waits until it is past the newest slot that was taken.
 
     >>> past = Past(latest=datetime(2026, 1, 1, tzinfo=UTC), watched_since=datetime(2026, 1, 1, tzinfo=UTC))
     >>> due = plan_next(parse_schedule("6h"), datetime(2026, 1, 2, 1, tzinfo=UTC), past)
