@@ -98,7 +98,7 @@ def _refuse_leaks(job: Job, section: FeaturesSection) -> None:
         *(section.numeric or ()),
         *(section.categorical or ()),
         *section.datetime,
-        *(name for lookup in section.lookup for name in (*lookup.on, *lookup.columns)),
+        *(name for lookup in section.lookup for name in (*lookup.on, *(lookup.as_of or ()), *lookup.columns)),
     }
     for name in section.leaks:
         if name in asked:
@@ -157,12 +157,13 @@ def _read_lookups(
         check_columns(section.on.values(), table, source.text, "features.lookup.on")
         check_columns(section.columns, table, source.text, "features.lookup.columns")
         keys = [_plan_key(job, section, left, table, (dataset, draft)) for left in section.on]
+        as_of = _plan_as_of(section, table, draft, (dataset, source.text))
         columns = [_plan_column(table, name, section.prefix, draft, source.text) for name in section.columns]
-        typed = _type_table(table, keys, columns, source.text)
-        _refuse_doubles(typed, keys, source.text)
-        lookups.append(
-            {"file": f"lookup_{number}.parquet", "prefix": section.prefix, "keys": keys, "columns": columns}
-        )
+        every = [*keys, *({"right": one["right"], "type": "datetime"} for one in as_of.values())]
+        typed = _type_table(table, every, columns, source.text)
+        _refuse_doubles(typed, every, source.text)
+        entry = {"file": f"lookup_{number}.parquet", "prefix": section.prefix, "keys": keys}
+        lookups.append({**entry, **as_of, "columns": columns})
         tables.append(typed)
     return lookups, tuple(tables)
 
@@ -178,6 +179,24 @@ def _plan_key(
     draft.types.setdefault(left, kind)
     floor = section.floor if draft.types[left] == "datetime" else None
     return {"left": left, "right": right, "type": draft.types[left], "floor": floor}
+
+
+def _plan_as_of(
+    section: LookupSection, table: pd.DataFrame, draft: _Draft, known: tuple[Dataset, str]
+) -> dict[str, Any]:
+    """The entry ``as_of`` of a lookup that has one."""
+    dataset, text = known
+    if section.as_of is None:
+        return {}
+    ((left, right),) = section.as_of.items()
+    check_columns((left,), dataset.frame, dataset.text, "features.lookup.as_of")
+    check_columns((right,), table, text, "features.lookup.as_of")
+    if draft.types.setdefault(left, "datetime") != "datetime":
+        raise DataError(
+            f"The column {left!r} is a {draft.types[left]}; features.lookup.as_of needs a moment.",
+            hint="Declare it in [data.types].",
+        )
+    return {"as_of": {"left": left, "right": right, "max_age_s": section.max_age}}
 
 
 def _plan_column(table: pd.DataFrame, name: str, prefix: str, draft: _Draft, text: str) -> dict[str, Any]:
@@ -231,7 +250,10 @@ def _check_matches(
     for number, section in enumerate(job.spec.features.lookup):
         share = float((layer.find(number, rows) >= 0).mean())
         if share == 0:
-            keys = ", ".join(f"{left} = {right}" for left, right in section.on.items())
+            keys = ", ".join(
+                [f"{left} = {right}" for left, right in section.on.items()]
+                + [f"{left} >= {right}" for left, right in (section.as_of or {}).items()]
+            )
             raise DataError(
                 f"The lookup {section.source} matches no row ({keys}).", hint="Compare a few keys."
             )

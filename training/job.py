@@ -4,6 +4,7 @@ Every key is described in ``docs/reference/job-file.md``. Reading files and word
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -94,16 +95,34 @@ class SplitSection(_Section):
     group: str | None = None
 
 
+def _read_age(value: object) -> object:
+    """``"90min"`` and its like as seconds."""
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*(s|min|h|d)\s*", value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('it is no length of time such as "45s", "90min", "6h" or "2d"')
+    return int(found[1]) * {"s": 1, "min": 60, "h": 3_600, "d": 86_400}[found[2]]
+
+
 class LookupSection(_Section):
-    """A second table whose columns become features by exact keys."""
+    """A second table whose columns become features: by exact keys, and the latest row by then if wanted."""
 
     source: str
     query: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    on: dict[str, str] = Field(min_length=1)
+    on: dict[str, str] = Field(default_factory=dict)
+    as_of: dict[str, str] | None = Field(default=None, min_length=1, max_length=1)
+    max_age: Annotated[int, BeforeValidator(_read_age)] | None = None
     floor: Literal["minute", "hour", "day"] | None = None
     columns: list[str] = Field(min_length=1)
     prefix: str = ""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> "LookupSection":
+        if not self.on and self.as_of is None:
+            raise ValueError("a lookup needs on, as_of or both")
+        if self.max_age is not None and self.as_of is None:
+            raise ValueError("max_age needs as_of, which says of what")
+        return self
 
 
 class FeaturesSection(_Section):

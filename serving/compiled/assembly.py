@@ -212,7 +212,11 @@ class Assembly:
             compiled = compile_lookup(lookup, self._opened.tables[number], slots, self._columns)
             self._arrays[f"lookup_{number}"] = compiled.rows
             self._arrays[f"places_{number}"] = compiled.places
-            makers.append({**compiled.maker, "rows": f"lookup_{number}", "places": f"places_{number}"})
+            names = {"rows": f"lookup_{number}", "places": f"places_{number}"}
+            if compiled.times is not None:
+                names["times"] = f"times_{number}"
+                self._arrays[names["times"]] = compiled.times
+            makers.append({**compiled.maker, **names})
         return makers
 
     def _make_lookup_slot(self, kind: str, source: Source, slot: int) -> LookupSlot:

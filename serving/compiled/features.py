@@ -7,6 +7,8 @@ A *slot* is one number per row on the way: a number as it was sent, a category's
 import datetime as dt
 import math
 from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -124,31 +126,46 @@ class PartMaker(Maker):
         slots[:, self._slot] = [_NAN if moment is None else take(moment) for moment in moments]
 
 
-class LookupMaker(Maker):
-    """Slots from the row of a second table that has the same keys.
+class _Keys:
+    """Finds the number that stands for several keys together; ``nothing`` if nothing does.
 
-    Every key value has a number; the numbers of a row's keys together make one, which says the row.
+    Every key value has a number; the numbers of a row's keys together make one, which is looked up.
     """
 
-    def __init__(self, maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        keys = maker["keys"]
-        self._columns: list[int] = [key["column"] for key in keys]
+    def __init__(self, keys: Sequence[Mapping[str, Any]], places: NDArray[Any], nothing: int) -> None:
         self._floors: list[tuple[bool, str | None]] = [(key["moment"], key["floor"]) for key in keys]
         self._numbers = [{value: at for at, value in enumerate(key["values"])} for key in keys]
-        self._slots: list[int] = maker["slots"]
-        self._rows = arrays[maker["rows"]]
-        self._nothing: int = maker["nothing"]
-        places = arrays[maker["places"]]
-        size = math.prod(len(numbers) for numbers in self._numbers)
+        self._nothing = nothing
         self._find: Callable[[int], int]
+        size = math.prod(len(numbers) for numbers in self._numbers)
         if size <= MAX_GAPS * len(places):
-            dense = np.full(size, self._nothing, dtype=np.int32)
+            dense = np.full(size, nothing, dtype=np.int32)
             dense[places[:, 0]] = places[:, 1]
             self._find = dense.item
         else:
-            known = dict(places.tolist())
-            nothing = self._nothing
+            known = dict(places[:, :2].tolist())
             self._find = lambda key: known.get(key, nothing)
+
+    def find(self, values: Sequence[Any]) -> int:
+        key = 0
+        for value, (is_moment, floor), numbers in zip(values, self._floors, self._numbers, strict=True):
+            if is_moment and value is not None:
+                value = floor_moment(value, floor)  # noqa: PLW2901 - the same key, as it is compared
+            number = numbers.get(value)
+            if number is None:
+                return self._nothing
+            key = key * len(numbers) + number
+        return self._find(key)
+
+
+class LookupMaker(Maker):
+    """Slots from the row of a second table that has the same keys."""
+
+    def __init__(self, maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._columns: list[int] = [key["column"] for key in maker["keys"]]
+        self._slots: list[int] = maker["slots"]
+        self._rows = arrays[maker["rows"]]
+        self._keys = _Keys(maker["keys"], arrays[maker["places"]], maker["nothing"])
 
     def _locate(self, values: Sequence[Any]) -> int:
         """The row's place in the table, or what stands for none.
@@ -156,17 +173,7 @@ class LookupMaker(Maker):
         Raises:
             Doubt: The model would not answer.
         """
-        key = 0
-        place = self._nothing
-        for value, (is_moment, floor), numbers in zip(values, self._floors, self._numbers, strict=True):
-            if is_moment and value is not None:
-                value = floor_moment(value, floor)  # noqa: PLW2901 - the same key, as it is compared
-            number = numbers.get(value)
-            if number is None:
-                break
-            key = key * len(numbers) + number
-        else:
-            place = self._find(key)
+        place = self._keys.find(values)
         if place < 0:
             raise Doubt
         return place
@@ -181,6 +188,35 @@ class LookupMaker(Maker):
         slots[:, self._slots] = self._rows[[self._locate(key) for key in keys]]
 
 
+class AsOfMaker(LookupMaker):
+    """Slots from the latest row of a second table, among those with the same keys, by a moment."""
+
+    def __init__(self, maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(maker, arrays)
+        self._columns.append(maker["as_of"]["column"])
+        self._max_age: int | None = maker["as_of"]["max_age_us"]
+        self._nothing: int = maker["nothing"]
+        places, times = arrays[maker["places"]], arrays[maker["times"]]
+        self._keys = _Keys(maker["keys"], places, -1)
+        self._spans: list[list[int]] = places[:, 2:].tolist()
+        self._times = array("q", times[:, 0].tobytes())
+        self._places = array("q", times[:, 1].tobytes())
+
+    def _locate(self, values: Sequence[Any]) -> int:
+        *keys, moment = values
+        place = self._nothing
+        group = -1 if moment is None else self._keys.find(keys)
+        if group >= 0:
+            first, end = self._spans[group]
+            time = floor_moment(moment, None)
+            at = bisect_right(self._times, time, first, end) - 1
+            if at >= first and (self._max_age is None or time - self._times[at] <= self._max_age):
+                place = self._places[at]
+        if place < 0:
+            raise Doubt
+        return place
+
+
 def make_maker(maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Maker:
     """Builds a maker from the plan's document."""
     kind = maker["make"]
@@ -190,7 +226,7 @@ def make_maker(maker: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         return CodeMaker(maker["column"], maker["slot"], maker["table"])
     if kind == "part":
         return PartMaker(maker["column"], maker["slot"], maker["part"])
-    return LookupMaker(maker, arrays)
+    return AsOfMaker(maker, arrays) if "as_of" in maker else LookupMaker(maker, arrays)
 
 
 class FeatureMatrix:

@@ -47,11 +47,14 @@ class CompiledLookup:
         maker: Its entry in the document.
         rows: The slots' values, one row per key and one for none.
         places: Number of the keys together, and place of the row; :data:`DOUBT` where the model refuses it.
+            With ``times``: number of the keys, number of the group, first row of it and the one after it.
+        times: Of a lookup as of a moment: each row's time in microseconds, and its place as above.
     """
 
     maker: dict[str, Any]
     rows: NDArray[np.float64]
     places: NDArray[np.int64]
+    times: NDArray[np.int64] | None = None
 
 
 def compile_lookup(
@@ -70,8 +73,10 @@ def compile_lookup(
     """
     keys = [_read_key(table[key["right"]], key) for key in lookup["keys"]]
     values = [list(dict.fromkeys(key)) for key in keys]
-    combined = _combine(keys, values)
-    if len(set(combined)) != len(table):
+    combined = _combine(keys, values, len(table))
+    as_of = lookup.get("as_of")
+    moments = _read_key(table[as_of["right"]], {"type": "datetime"}) if as_of else [0] * len(table)
+    if len(set(zip(combined, moments, strict=True))) != len(table):
         raise NotCompilableError("A lookup has a key twice.")
     rows, doubtful = _fill_rows(table, slots)
     places = [DOUBT if is_doubtful else place for place, is_doubtful in enumerate(doubtful)]
@@ -90,7 +95,29 @@ def compile_lookup(
         "slots": [slot.slot for slot in slots],
         "nothing": DOUBT if any(slot.missing is None for slot in slots) else len(table),
     }
-    return CompiledLookup(maker, rows, np.array([combined, places], dtype=np.int64).T.copy())
+    if as_of is None:
+        return CompiledLookup(maker, rows, np.array([combined, places], dtype=np.int64).T.copy())
+    limit = as_of["max_age_s"]
+    maker["as_of"] = {
+        "column": columns[as_of["left"]],
+        "max_age_us": None if limit is None else limit * 1_000_000,
+    }
+    return CompiledLookup(maker, rows, *_order(combined, moments, places))
+
+
+def _order(
+    combined: Sequence[int], moments: Sequence[int], places: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows by key and time: the spans of the keys, and times with places.
+
+    >>> spans, times = _order([5, 7, 5], [30, 10, 20], [0, 1, 2])
+    >>> spans.tolist(), times.tolist()
+    ([[5, 0, 0, 2], [7, 1, 2, 3]], [[20, 2], [30, 0], [10, 1]])
+    """
+    order = np.lexsort((moments, combined))
+    known, first, counts = np.unique(np.array(combined)[order], return_index=True, return_counts=True)
+    spans = np.array([known, np.arange(len(known)), first, first + counts], dtype=np.int64).T.copy()
+    return spans, np.array([moments, places], dtype=np.int64)[:, order].T.copy()
 
 
 def _fill_rows(table: pd.DataFrame, slots: Sequence[LookupSlot]) -> tuple[NDArray[np.float64], list[bool]]:
@@ -104,15 +131,15 @@ def _fill_rows(table: pd.DataFrame, slots: Sequence[LookupSlot]) -> tuple[NDArra
     return made, [None in row for row in zip(*filled, strict=True)]
 
 
-def _combine(keys: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]) -> list[int]:
+def _combine(keys: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]], rows: int) -> list[int]:
     """One number for each row's keys together: places in ``values``, the last key counting fastest.
 
-    >>> _combine([["a", "b"], [7.0, 8.0]], [["a", "b"], [7.0, 8.0]])
+    >>> _combine([["a", "b"], [7.0, 8.0]], [["a", "b"], [7.0, 8.0]], 2)
     [0, 3]
     """
     if math.prod(map(len, values)) > MAX_KEYS:
         raise NotCompilableError("A lookup has too many keys.")
-    combined = [0] * len(keys[0])
+    combined = [0] * rows
     for column, known in zip(keys, values, strict=True):
         numbers = {value: number for number, value in enumerate(known)}
         combined = [key * len(known) + numbers[value] for key, value in zip(combined, column, strict=True)]

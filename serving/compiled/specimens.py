@@ -177,10 +177,23 @@ def _list_keys(opened: Opened) -> tuple[list[int], list[list[Any]]] | None:
         return None
     places = {column["name"]: place for place, column in enumerate(opened.input["columns"])}
     kinds = {column["name"]: column["type"] for column in opened.input["columns"]}
-    keys = opened.layers["lookups"][0]["keys"]
+    lookup = opened.layers["lookups"][0]
+    keys = [(key["left"], key["right"]) for key in lookup["keys"]]
     table = opened.tables[0].sample(min(400, len(opened.tables[0])), random_state=0)
-    columns = [[_to_json(value, kinds[key["left"]]) for value in table[key["right"]]] for key in keys]
-    return [places[key["left"]] for key in keys], [list(row) for row in zip(*columns, strict=True)]
+    if "as_of" in lookup:
+        table = _step_away(table, lookup["as_of"])
+        keys.append((lookup["as_of"]["left"], lookup["as_of"]["right"]))
+    columns = [[_to_json(value, kinds[left]) for value in table[right]] for left, right in keys]
+    return [places[left] for left, _ in keys], [list(row) for row in zip(*columns, strict=True)]
+
+
+def _step_away(table: "pd.DataFrame", as_of: Mapping[str, Any]) -> "pd.DataFrame":
+    """Times at which a row is found, one microsecond before and after, and at its greatest age."""
+    limit = as_of["max_age_s"] or 3600
+    steps = [pd.Timedelta(us, "us") for us in (0, -1, 1, limit * 1_000_000, limit * 1_000_000 + 1)]
+    moments = pd.to_datetime(table[as_of["right"]], format="ISO8601")
+    away = pd.Series([steps[number % len(steps)] for number in range(len(table))], index=table.index)
+    return table.assign(**{as_of["right"]: moments + away})
 
 
 def make_rows(

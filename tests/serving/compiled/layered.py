@@ -1,6 +1,8 @@
 """Small models that ``train-model`` makes: flights with their weather, some values missing."""
 
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,23 @@ from training.package import write_package
 from training.trainer import fit_model
 
 ROWS = 400
+WEATHER = {
+    "source": "weather.parquet",
+    "on": {"origin": "place", "scheduled": "hour"},
+    "floor": "hour",
+    "columns": ["wind", "sky"],
+    "prefix": "w_",
+}
+OBSERVED = {
+    "source": "sqlite:///weather.db",
+    "query": "SELECT place, hour, wind, sky FROM weather WHERE strftime('%H', hour) % 5 = 0",
+    "on": {"origin": "place"},
+    "as_of": {"scheduled": "hour"},
+    "max_age": "4h",
+    "columns": ["wind", "sky"],
+    "prefix": "w_",
+}
+"""Weather of every fifth hour, out of a database: the latest one that was known by then."""
 
 
 def make_flights() -> pd.DataFrame:
@@ -59,10 +78,13 @@ def make_artifact(
         estimator: Import path below ``sklearn``.
         target: ``late`` (0 or 1), ``kind`` (three texts) or ``delay`` (a number).
         output: The model's default output.
-        **options: ``params`` of the estimator, ``encoding`` of the categories, further sections of the job.
+        **options: ``params`` of the estimator, ``encoding`` of the categories, ``lookup`` tables, further
+            sections of the job.
     """
     make_flights().to_parquet(folder / "flights.parquet")
     make_weather().to_parquet(folder / "weather.parquet")
+    with closing(sqlite3.connect(folder / "weather.db")) as database:
+        make_weather().to_sql("weather", database, index=False)
     sections: dict[str, Any] = {
         "job": {"name": "flights"},
         "data": {"source": "flights.parquet", "target": target},
@@ -71,15 +93,7 @@ def make_artifact(
             "categorical": ["carrier", "origin"],
             "datetime": {"scheduled": ["minute_of_day", "weekday", "week", "quarter", "dayofyear"]},
             "encoding": options.get("encoding", "auto"),
-            "lookup": [
-                {
-                    "source": "weather.parquet",
-                    "on": {"origin": "place", "scheduled": "hour"},
-                    "floor": "hour",
-                    "columns": ["wind", "sky"],
-                    "prefix": "w_",
-                }
-            ],
+            "lookup": options.get("lookup", [WEATHER]),
         },
         "model": {
             "estimator": f"sklearn.{estimator}",

@@ -5,13 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
+import numpy as np
 import pandas as pd
 import pytest
 
 from serving.compiled.compiler import compile_artifact
 from serving.compiled.errors import NotCompilableError
 from tests.serving.compiled.comparison import Pair, compile_pair, write
-from tests.serving.compiled.layered import make_artifact, make_flights
+from tests.serving.compiled.layered import OBSERVED, make_artifact, make_flights, make_weather
 
 COLUMNS = ["distance", "night", "carrier", "origin", "scheduled"]
 FLIGHTS = make_flights()[COLUMNS]
@@ -47,6 +49,33 @@ def test_a_layered_model_answers_as_mlflow_does_by_every_output(name: str, tmp_p
     assert all(answered)
     assert pair.check(write("inputs", rows(60).dropna()))
     assert pair.check(write("instances", rows(60).dropna()))
+
+
+def test_weather_that_was_known_by_then_comes_out_of_a_database_and_is_found_in_every_path(
+    tmp_path: Path,
+) -> None:
+    """Training, the model itself, its plan, and pandas' own join agree."""
+    artifact = make_artifact(
+        tmp_path, "ensemble.HistGradientBoostingClassifier", params={"max_iter": 9}, lookup=[OBSERVED]
+    )
+    pair = compile_pair(artifact, tmp_path / "plan")
+    assert pair.check(write("dataframe_split", rows(200)))
+    assert all(pair.check(write("dataframe_records", rows(200)[at : at + 1])) for at in range(0, 200, 20))
+    (tmp_path / "weather.db").unlink()  # the artifact has its own copy
+    model = mlflow.pyfunc.load_model(str(artifact)).unwrap_python_model()
+    made = model.rows.transform(FLIGHTS)
+    hours = make_weather()["hour"].dt.hour
+    joined = pd.merge_asof(
+        FLIGHTS.reset_index().sort_values("scheduled"),
+        make_weather()[hours % 5 == 0].sort_values("hour"),
+        left_on="scheduled",
+        right_on="hour",
+        left_by="origin",
+        right_by="place",
+        tolerance=pd.Timedelta("4h"),
+    ).set_index("index")
+    np.testing.assert_array_equal(made["w_wind"], joined["wind"].sort_index())
+    assert 0 < made["w_wind"].notna().mean() < 1
 
 
 def test_outputs_that_the_model_does_not_give_are_mlflows_to_refuse(tmp_path: Path) -> None:

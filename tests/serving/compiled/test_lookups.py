@@ -86,6 +86,57 @@ def test_rows_are_found_as_the_layer_finds_them(floor: str | None, gaps: bool, r
         np.testing.assert_array_equal(filled, [value])
 
 
+AS_OF = {"left": "at", "right": "hour", "max_age_s": 30_000}
+
+
+@pytest.mark.parametrize("limit", [None, 30_000, 0])
+@pytest.mark.parametrize("names", [["origin", "size"], ["size"], []])
+@given(rows=st.lists(ROW, min_size=1, max_size=6))
+@settings(max_examples=12, deadline=None)
+def test_the_latest_row_by_a_moment_is_found_as_the_layer_finds_it(
+    limit: int | None, names: list[str], rows: list[Any]
+) -> None:
+    layers = plan(None)
+    (lookup,) = layers["lookups"]
+    lookup["keys"] = [key for key in lookup["keys"] if key["left"] in names]
+    lookup["as_of"] = {**AS_OF, "max_age_s": limit}
+    rights = [key["right"] for key in lookup["keys"]]
+    table = TABLE.sample(frac=1, random_state=1).drop_duplicates([*rights, "hour"])
+    compiled = compile_lookup(lookup, table, [RAIN], {"origin": 0, "at": 1, "size": 2})
+    assert compiled.times is not None
+    arrays = {"rows": compiled.rows, "places": compiled.places, "times": compiled.times}
+    maker = make_maker({**compiled.maker, "rows": "rows", "places": "places", "times": "times"}, arrays)
+    frame = pd.DataFrame(rows, columns=["origin", "at", "size"])
+    frame["at"] = pd.to_datetime(frame["at"])
+    expected = RowFeatures(layers, (table,)).transform(frame)["rain"]
+    np.testing.assert_array_equal(expected, [find_by_hand(table, lookup, row) for _, row in frame.iterrows()])
+    slots = np.empty((len(rows), 1))
+    columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
+    maker.fill_many(columns, slots)
+    np.testing.assert_array_equal(slots[:, 0], expected)
+    for row, value in zip(rows, expected, strict=True):
+        filled = [0.0]
+        maker.fill(row, filled)
+        np.testing.assert_array_equal(filled, [value])
+
+
+def find_by_hand(table: pd.DataFrame, lookup: Any, row: Any) -> float:
+    """The rule, word for word."""
+    known = table[table["hour"] <= row["at"]]
+    for key in lookup["keys"]:
+        known = known[known[key["right"]] == row[key["left"]]]
+    if lookup["as_of"]["max_age_s"] is not None:
+        known = known[row["at"] - known["hour"] <= pd.Timedelta(lookup["as_of"]["max_age_s"], "s")]
+    return NAN if known.empty else float(known.sort_values("hour")["rain"].iloc[-1])
+
+
+def test_two_rows_of_one_key_and_time_are_refused() -> None:
+    layers = plan("day")
+    layers["lookups"][0]["as_of"] = AS_OF
+    with pytest.raises(NotCompilableError, match="key twice"):
+        make(layers, [RAIN], pd.concat([TABLE, TABLE.head(1)]))
+
+
 def test_what_the_model_would_refuse_is_doubtful() -> None:
     sky = LookupSlot(0, "sky", {"grey": 7.0}, None)
     maker = make(plan("hour"), [sky])
