@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .artifact import fetch_artifact
+from .bundle.imported import check_import, read_imports
 from .deviations import read_deviations
 from .errors import GreenroomError, NotFoundError, TamperedError, UnreachableError
 from .ledger.chapter import Chapter
@@ -31,6 +32,7 @@ class Audit:
         witnesses: What else knew of the history's head: it takes one that survives to see a cut tail.
         findings: Sentences about what is not as it was written; empty if all is well.
         notes: Sentences about what is gone (deleted versions); no tampering by itself.
+        imported: Entries read of histories that came along with imported versions.
     """
 
     model: str
@@ -39,12 +41,15 @@ class Audit:
     witnesses: tuple[str, ...]
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    imported: int = 0
 
 
 def audit(
     ledger: Ledger, *, artifacts: bool = True, progress: Callable[[str], None] = lambda _: None
 ) -> Audit:
     """Reads every entry from the first, refolds, compares snapshots and witnesses, hashes every artifact.
+
+    Also the histories that came along with imported versions, and the evidence that they name.
 
     Raises:
         NotFoundError: No such model, or it has no history.
@@ -66,7 +71,15 @@ def audit(
             progress(f"hashing the files of version {version.version}")
             findings.extend(_check_artifact(ledger, version, record))
             checked += 1
-    return Audit(ledger.name, len(entries), checked, tuple(witnesses), tuple(findings), tuple(notes))
+    imported = 0
+    for found in read_imports(ledger.store, tuple(entries.values())):
+        progress(f"checking what came with version {found.entry.version}")
+        findings.extend(check_import(ledger.store, found))
+        notes.extend([found.problem] if found.problem and not found.is_tampered else [])
+        imported += len(found.entries)
+    return Audit(
+        ledger.name, len(entries), checked, tuple(witnesses), tuple(findings), tuple(notes), imported
+    )
 
 
 def _refold(ledger: Ledger) -> tuple[list[Chapter], State]:

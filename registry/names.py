@@ -52,6 +52,12 @@ class Tag:
     """On the experiment of a model's training journal: run id of its first page."""
     JOURNAL_HEAD: Final = "greenroom.journal_head"
     """On the same experiment, a hint only: run id of its newest page."""
+    IMPORT: Final = "greenroom.import"
+    """On an imported version, its logged model and runs: a digest of which version it was elsewhere."""
+    IMPORT_RECORD: Final = "greenroom.import_record"
+    """On an imported version and the import's experiment: run id of the record of the import."""
+    SOURCE_RUN: Final = "greenroom.source_run"
+    """On an imported run: its id where it came from."""
     TRAINING_REQUEST: Final = "greenroom.training_request"
     """On a run (a monitor's): JSON of which model shall be trained, why, and when that was asked."""
 

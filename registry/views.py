@@ -19,6 +19,7 @@ __all__ = [
     "Lineage",
     "ModelStatus",
     "find_holder",
+    "find_version",
     "read_as_of",
     "read_history",
     "read_lineage",
@@ -230,6 +231,11 @@ def read_lineage(ledger: Ledger, version: str | None, stage: str | None) -> Line
         source=tags.get("mlflow.source.name", ""),
         evidence_run=row.tags.get(Tag.EVIDENCE),
     )
+
+
+def find_version(ledger: Ledger, version: str | None, stage: str) -> ModelVersion:
+    """The version named, or the one that has the stage. Raises as :func:`read_lineage` does."""
+    return _find_row(ledger, read_status(ledger), version, stage)
 
 
 def _find_row(ledger: Ledger, status: ModelStatus, version: str | None, stage: str) -> ModelVersion:

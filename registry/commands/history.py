@@ -9,6 +9,7 @@ from registry.console import Answer, Command, say
 from registry.names import PRODUCTION, STAGING
 
 if TYPE_CHECKING:
+    from registry.bundle.imported import ImportedHistory
     from registry.ledger.entry import Entry
     from registry.ledger.ledger import Ledger
 
@@ -43,6 +44,7 @@ def _read_limit(text: str) -> int:
 
 def _run(arguments: argparse.Namespace) -> Answer:
     from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
+    from registry.bundle.imported import read_imports  # noqa: PLC0415 - not on the way to --help
     from registry.deviations import read_deviations  # noqa: PLC0415 - not on the way to --help
     from registry.views import read_history  # noqa: PLC0415 - not on the way to --help
 
@@ -51,16 +53,36 @@ def _run(arguments: argparse.Namespace) -> Answer:
         return _show_as_of(ledger, arguments.as_of)
     entries = read_history(ledger)
     shown = entries[-arguments.limit :] if arguments.limit else entries
-    notes = read_deviations(ledger)
+    imports = tuple(read_imports(ledger.store, shown))
+    notes = [*read_deviations(ledger), *(one.problem for one in imports if one.problem)]
     for note in notes:
         say(f"! {note}")
     document = {
         "schema": SCHEMA,
         "model": arguments.name,
         "entries": [_document(entry) for entry in shown],
-        "notes": list(notes),
+        "imported": [_describe_import(one) for one in imports if one.entries],
+        "notes": notes,
     }
-    return Answer(document, _word(shown))
+    return Answer(document, "\n".join([_word(shown), *(_word_import(one) for one in imports if one.entries)]))
+
+
+def _describe_import(found: "ImportedHistory") -> dict[str, Any]:
+    """Where a version came from, and what was decided there: beside the history here, not part of it."""
+    return {
+        "seq": found.entry.seq,
+        "version": found.entry.version,
+        "from": dict(found.entry.details.get("from", {})),
+        "entries": [_document(entry) for entry in found.entries],
+        "runs": dict(found.runs),
+    }
+
+
+def _word_import(found: "ImportedHistory") -> str:
+    what = (
+        f"Imported with version {found.entry.version} (entry {found.entry.seq}), as it {found.entry.reason}:"
+    )
+    return f"\n{what}\n{_word(found.entries)}"
 
 
 def _show_as_of(ledger: "Ledger", moment: datetime) -> Answer:

@@ -26,8 +26,9 @@ def _run(arguments: argparse.Namespace) -> Answer:
         found = audit(open_ledger(arguments.name), artifacts=not arguments.no_artifacts, progress=progress)
     document = {"schema": SCHEMA, **asdict(found)}
     witnesses = ", ".join(found.witnesses) or "none (a cut tail cannot be seen)"
+    came = f" and {found.imported} that came with imported versions" if found.imported else ""
     lines = [
-        f"{found.model}: {found.entries} entries and the files of {found.artifacts} versions checked.",
+        f"{found.model}: {found.entries} entries{came}, and the files of {found.artifacts} versions checked.",
         f"  witnesses: {witnesses}",
         *(f"  note: {note}" for note in found.notes),
         *(f"  TAMPERED: {finding}" for finding in found.findings),

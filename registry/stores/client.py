@@ -57,7 +57,7 @@ class ClientStore(ArtifactReader):
         self._clock = clock or SystemClock()
         self._page_size = page_size
         with translating("open MLflow"):
-            self._client = _make_client(tracking_uri, registry_uri or tracking_uri)
+            self._client = make_client(tracking_uri, registry_uri or tracking_uri)
 
     @property
     def tracking_uri(self) -> str:
@@ -274,7 +274,7 @@ class ClientStore(ArtifactReader):
         return int(self._clock.now().timestamp() * 1000)
 
 
-def _make_client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
+def make_client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     import logging  # noqa: PLC0415 - with MLflow
 
     from mlflow import MlflowClient  # noqa: PLC0415 - slow import
