@@ -1,4 +1,4 @@
-"""Whether whoever calls the holder can call the candidate in the same way, and whether rows are described.
+"""Whether whoever calls the holder can call the candidate in the same way; what else a policy wants in it.
 
 Read from both artifacts' ``MLmodel`` files; nothing of a model runs.
 """
@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from .gates.verdict import GateResult
 
-__all__ = ["CONTRACT_FILE", "judge_contract", "judge_signature"]
+__all__ = ["CONTRACT_FILE", "judge_contract", "judge_guard", "judge_signature"]
 
 CONTRACT_FILE: Final = "contract.json"
+GUARD_FILE: Final = "guard.json"
 CONTRACT_SCHEMA: Final = "greenroom/contract/1"
 
 MAX_NAMED: Final = 5
@@ -112,3 +113,18 @@ def judge_contract(artifact: Path) -> GateResult:
     if not known:
         return GateResult("contract", "no", f"The artifact's {CONTRACT_FILE} cannot be read as a contract.")
     return GateResult("contract", "yes", f"It carries a data contract for {len(columns)} columns.")
+
+
+def judge_guard(artifact: Path) -> GateResult:
+    """Whether the artifact carries a guard that can be read."""
+    paths = sorted(artifact.rglob(GUARD_FILE))
+    if not paths:
+        reason = f"The artifact has no {GUARD_FILE}: it answers rows that resemble nothing it learned from."
+        return GateResult("guard", "no", reason)
+    try:
+        document = json.loads(paths[0].read_text(encoding="utf-8"))
+        share, scores = float(document["false_refusal"]), len(document["scores"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return GateResult("guard", "no", f"The artifact's {GUARD_FILE} cannot be read as a guard.")
+    said = f"Its guard refuses about {share:.2%} of ordinary rows, by {scores:,} of them."
+    return GateResult("guard", "yes", said)

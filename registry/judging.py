@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from .artifact import fetch_artifact
-from .compatibility import judge_contract, judge_signature
+from .compatibility import judge_contract, judge_guard, judge_signature
 from .errors import ArtifactError, DataError, NotFoundError, TamperedError
 from .gates.verdict import GateResult
 from .ledger.state import Holding, State
@@ -133,6 +133,8 @@ def _check_integrity(case: Case, manifest: Manifest) -> Iterator[GateResult]:
     yield _judge_environment(case)
     if case.policy.contract:
         yield judge_contract(case.folder)
+    if case.policy.guard:
+        yield judge_guard(case.folder)
     if case.policy.signature == "compatible" and case.holder is not None:
         yield _judge_signature(case, case.holder)
 

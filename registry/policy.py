@@ -187,11 +187,14 @@ class Policy(_Section):
     def alpha(self) -> float:
         """The chance, over all attempts against one holder, that an equal version is called better."""
         return 1 - self.confidence
+        guard: Whether it must carry a guard that answers *nothing found* (``guard.json``).
+        max_refused: Largest share of the evaluation rows that the candidate's guard may refuse.
 
     @property
     def asks_rows(self) -> bool:
         """Whether a candidate is measured on rows even where there is no holder to compare with."""
-        return bool(self.metric.floor is not None or self.calibration.max_error is not None or self.gates)
+        limits = (self.metric.floor, self.calibration.max_error, self.max_refused)
+        return bool(any(limit is not None for limit in limits) or self.gates)
 
     def compute_digest(self) -> str:
         """sha256 over the policy's values, in hexadecimal; the order they are written in is no value."""
@@ -204,6 +207,8 @@ def read_policy(path: Path | None) -> Policy:
 
     Raises:
         UsageError: It is missing, no TOML, or a key or value is wrong; names file and key.
+    guard: bool = False
+    max_refused: float | None = Field(default=None, ge=0, lt=1)
     """
     if path is None:
         return Policy()

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["PREDICTION", "PROBABILITY", "conform", "normalise"]
+__all__ = ["NOTHING_FOUND", "PREDICTION", "PROBABILITY", "conform", "normalise"]
 
 PREDICTION: Final = "prediction"
 PROBABILITY: Final = "probability."
+NOTHING_FOUND: Final = "nothing_found"
+LABELS: Final = "greenroom.labels"
+"""Key of a model's metadata: which class each of its labels means."""
 MAX_MESSAGE: Final = 300
 """Characters of a foreign model's error that are passed on."""
 
@@ -68,8 +71,9 @@ def _predict_rows(model: Any, request: dict[str, Any], result: dict[str, Any]) -
     try:
         rows = pd.read_parquet(request["rows"], columns=_choose_columns(model, request))
         rows = conform(rows, model.metadata.get_input_schema())
-        raw = model.predict(rows, params=_ask_for_probability(model))
-        answers = normalise(raw, request["task"], request["classes"])
+        raw = model.predict(rows, params=_ask_for_everything(model))
+        labels = (model.metadata.metadata or {}).get(LABELS)
+        answers = normalise(raw, request["task"], request["classes"], labels)
         if len(answers) != len(rows):
             raise ValueError(f"{len(rows)} rows were asked, {len(answers)} answered")  # noqa: TRY301
         answers.to_parquet(request["answers"])
@@ -131,24 +135,26 @@ def _choose_columns(model: Any, request: dict[str, Any]) -> list[str]:
     return [name for name in named if name in present] or request["features"]
 
 
-def _ask_for_probability(model: Any) -> dict[str, str] | None:
-    """Greenroom's own layers answer with probabilities on request; other models answer as they do."""
+def _ask_for_everything(model: Any) -> dict[str, str] | None:
+    """Greenroom's own layers say all they know on request; other models answer as they do."""
     params = getattr(model.metadata.signature, "params", None)
     names = {spec.name for spec in params.params} if params else set()
-    return {"output": "probability"} if "output" in names else None
+    return {"output": "full"} if "output" in names else None
 
 
-def normalise(raw: Any, task: str, classes: list[Any]) -> Any:
+def normalise(raw: Any, task: str, classes: list[Any], labels: dict[str, Any] | None = None) -> Any:
     """Brings what a pyfunc answered into one form.
 
     Args:
         raw: n rows: array, list, Series or DataFrame.
         task: ``binary``, ``multiclass`` or ``regression``.
         classes: The classes in order, for n × k answers without names.
+        labels: What the model calls the classes, if otherwise than the truth does: label → class.
 
     Returns:
         DataFrame of n rows with ``probability.<class>`` columns (float64, rows sum to 1) where the answer
-        is probabilities, else one column ``prediction``.
+        is probabilities, else one column ``prediction``. What our own layers say in full has both, and
+        ``nothing_found`` where they have a guard.
 
     Raises:
         ValueError: The shape fits neither.
@@ -157,6 +163,8 @@ def normalise(raw: Any, task: str, classes: list[Any]) -> Any:
     import pandas as pd  # noqa: PLC0415 - heavy
 
     frame = raw if isinstance(raw, pd.DataFrame) else pd.DataFrame(np.asarray(raw))
+    if _is_full(frame) and (frame.shape[1] > 1 or labels):
+        return _normalise_full(frame, task, classes, labels or {})
     names = [str(value) for value in classes]
     width = frame.shape[1]
     if task != "regression" and width == len(names) and width > 1 and _are_probabilities(frame):
@@ -170,6 +178,24 @@ def normalise(raw: Any, task: str, classes: list[Any]) -> Any:
         high = answer.astype("float64")
         return pd.DataFrame({PROBABILITY + names[0]: 1 - high, PROBABILITY + names[1]: high})
     return pd.DataFrame({PREDICTION: answer.to_numpy()})
+
+
+def _is_full(frame: Any) -> bool:
+    rest = {str(name) for name in frame.columns if not str(name).startswith("probability_")}
+    return "answer" in rest and rest <= {"answer", NOTHING_FOUND, "typicality"}
+
+
+def _normalise_full(frame: Any, task: str, classes: list[Any], labels: dict[str, Any]) -> Any:
+    """The probabilities as if they alone had been answered, and the answers, in classes, beside them."""
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    columns = [name for name in frame.columns if str(name).startswith("probability_")]
+    made = normalise(frame[columns], task, classes) if columns else pd.DataFrame(index=frame.index)
+    answers = frame["answer"]
+    made[PREDICTION] = answers.map(labels).to_numpy() if labels else answers.to_numpy()
+    if NOTHING_FOUND in frame:
+        made[NOTHING_FOUND] = frame[NOTHING_FOUND].to_numpy(dtype=bool)
+    return made
 
 
 def _are_probabilities(frame: Any) -> bool:

@@ -33,9 +33,10 @@ FIXED: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_TRACKING_URI": "sqlite://",
     "GREENROOM_CONTRACT": "off",
+    "GREENROOM_GUARD": "off",
 }
-"""What it gets besides. Models are compared on all rows, also on ones that a contract would refuse: the
-newest may be beyond what a holder's contract knows."""
+"""What it gets besides. Models are compared on all rows, also on ones that a contract or a guard would
+refuse: the newest may be beyond what a holder's contract knows."""
 POLL_S: Final = 0.02
 MAX_OUTPUT: Final = 4_000
 """Bytes of what a model printed that are looked at for its last line."""

@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "AnswerSection",
     "ContractSection",
+    "CostSection",
     "DataSection",
     "EvaluationSection",
     "FeaturesSection",
+    "GuardSection",
     "Job",
     "JobSection",
     "JobSpec",
     "LookupSection",
     "ModelSection",
+    "OnlineSection",
     "SearchSection",
     "SplitSection",
 ]
@@ -184,6 +188,65 @@ class EvaluationSection(_Section):
     importance: ImportanceSection = ImportanceSection()
 
 
+class OnlineSection(_Section):
+    """How a stream of events is learned from (``train-model --online``)."""
+
+    stream: str = "main"
+    available: str | None = None
+    warmup: str = "1000 events"
+    step: str | None = None
+    snapshot: str = "10000 events"
+    holdout: float = Field(default=0.1, gt=0, lt=0.9)
+    judged: str | None = None
+    window: PositiveInt = 2000
+    classes: list[int | str | bool] | None = None
+    lateness: str = "30 days"
+    poll: str = "10 seconds"
+
+
+class CostSection(_Section):
+    """What each mistake costs, in any unit; of two classes the second is the one that can be missed."""
+
+    false_alarm: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    miss: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+
+class AnswerSection(_Section):
+    """How probabilities become answers."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    calibrate: Literal["none", "sigmoid", "isotonic"] = "none"
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    cost: CostSection | None = None
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+
+    @property
+    def learns(self) -> bool:
+        """Whether rows are needed that the estimator does not learn from."""
+        return self.calibrate != "none" or self.cost is not None
+
+    @model_validator(mode="after")
+    def _check(self) -> "AnswerSection":
+        if self.threshold is not None and self.cost is not None:
+            raise ValueError("threshold and cost exclude each other: a cost chooses the threshold")
+        for label in self.labels.values():
+            if list(self.labels.values()).count(label) > 1:
+                raise ValueError(f"two classes have the label {label!r}")
+        return self
+
+
+class GuardSection(_Section):
+    """What is answered *nothing found*."""
+
+    false_refusal: float = Field(default=0.01, gt=0, lt=0.5)
+    space: Literal["scaled", "pixels"] = "scaled"
+    components: NonNegativeInt = 0
+    neighbours: int = Field(default=3, ge=1, le=50)
+    features: list[str] | None = Field(default=None, min_length=1)
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    max_rows: int = Field(default=2000, ge=10, le=20_000)
+
+
 class JobSpec(_Section):
     """A whole job file."""
 
@@ -195,6 +258,9 @@ class JobSpec(_Section):
     search: SearchSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
     contract: ContractSection = ContractSection()
+    answer: AnswerSection = AnswerSection()
+    guard: GuardSection | None = None
+    online: OnlineSection | None = None
 
     @model_validator(mode="after")
     def _check_split(self) -> "JobSpec":

@@ -17,7 +17,8 @@ from registry import format_contract
 from .composing import LAYERS_FILE, compose_layers
 from .contract import write_enforcement
 from .fitting import has_probability
-from .result import TrainingPlan
+from .guarding import GUARD_FILE
+from .result import Fitted, GuardLayer, TrainingPlan
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
@@ -26,6 +27,8 @@ __all__ = ["CONTRACT_FILE", "Package", "write_package"]
 
 CONTRACT_FILE: Final = "contract.json"
 ROWS_FILE: Final = "evaluation/rows.parquet"
+LABELS: Final = "greenroom.labels"
+"""Key of the model's metadata in ``MLmodel``."""
 EXAMPLE_ROWS: Final = 5
 PARITY_ROWS: Final = 2_000
 REQUIRED: Final = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
@@ -49,7 +52,7 @@ class Package:
     warning: str
 
 
-def write_package(folder: Path, plan: TrainingPlan, pipeline: Any, *, model_id: str, run_id: str) -> Package:
+def write_package(folder: Path, plan: TrainingPlan, fitted: Fitted, *, model_id: str, run_id: str) -> Package:
     """Writes the artifact into a folder that does not exist yet; the ids are MLflow's, noted in it."""
     import mlflow.pyfunc  # noqa: PLC0415 - slow import
     from mlflow.models import Model  # noqa: PLC0415
@@ -59,17 +62,19 @@ def write_package(folder: Path, plan: TrainingPlan, pipeline: Any, *, model_id: 
         parts.mkdir()
         code = Path(scratch) / LAYERS_FILE
         code.write_text(compose_layers(), "utf-8")
-        serialization, warning = _write_pipeline(parts, pipeline)
-        _write_layers(parts, plan, serialization, sure=has_probability(pipeline))
+        serialization, warning = _write_pipeline(parts, fitted.pipeline)
+        _write_layers(parts, plan, fitted, serialization)
+        _write_guard(parts, fitted.guard)
         model = Model(model_uuid=model_id, model_id=model_id, run_id=run_id)
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(code),
             artifacts={"parts": str(parts)},
             mlflow_model=model,
-            signature=_make_signature(plan),
+            signature=_make_signature(plan, fitted),
             input_example=_pick_example(plan),
-            pip_requirements=_list_requirements(pipeline, serialization),
+            pip_requirements=_list_requirements(fitted.pipeline, serialization),
+            metadata=_describe_labels(plan, fitted),
         )
     _clean(folder, model)
     _write_rows(folder, plan)
@@ -101,15 +106,15 @@ def _write_pipeline(parts: Path, pipeline: Any) -> tuple[str, str]:
     )
 
 
-def _write_layers(parts: Path, plan: TrainingPlan, serialization: str, *, sure: bool) -> None:
-    layers = {
+def _write_layers(parts: Path, plan: TrainingPlan, fitted: Fitted, serialization: str) -> None:
+    layers: dict[str, Any] = {
         **plan.features.layers,
         "format": 1,
         "task": plan.target.task,
         "target": plan.target.name,
         "classes": list(plan.target.classes),
         "output": plan.job.spec.model.output,
-        "has_probability": sure and plan.target.task != "regression",
+        "has_probability": has_probability(fitted.pipeline) and plan.target.task != "regression",
         "serialization": serialization,
     }
     if plan.contract is not None:
@@ -117,12 +122,32 @@ def _write_layers(parts: Path, plan: TrainingPlan, serialization: str, *, sure: 
         (parts / CONTRACT_FILE).write_text(format_contract(contract), "utf-8")
         if contract.mode == "refuse":  # compiled plans do not know the key and leave such models to MLflow
             layers["contract"] = write_enforcement(contract, CONTRACT_FILE)
+    if fitted.answers.plan:
+        layers["answer"] = fitted.answers.plan
+    if fitted.guard is not None:
+        layers["guard"] = {"file": GUARD_FILE}
     (parts / "layers.json").write_text(json.dumps(layers, indent=1, ensure_ascii=False), "utf-8")
     for lookup, table in zip(layers["lookups"], plan.features.tables, strict=True):
         table.to_parquet(parts / lookup["file"], index=False)
 
 
-def _make_signature(plan: TrainingPlan) -> "ModelSignature":
+def _write_guard(parts: Path, guard: GuardLayer | None) -> None:
+    import numpy as np  # noqa: PLC0415 - slow import
+
+    if guard is None:
+        return
+    (parts / GUARD_FILE).write_text(json.dumps(guard.plan, ensure_ascii=False), "utf-8")
+    for name, array in guard.arrays.items():
+        np.save(parts / guard.plan["arrays"][name], array, allow_pickle=False)
+
+
+def _describe_labels(plan: TrainingPlan, fitted: Fitted) -> dict[str, Any] | None:
+    """Which class each label means: gates compare with the truth, which knows classes only."""
+    labels = fitted.answers.plan.get("labels")
+    return {LABELS: dict(zip(labels, plan.target.classes, strict=True))} if labels else None
+
+
+def _make_signature(plan: TrainingPlan, fitted: Fitted) -> "ModelSignature":
     from mlflow.models import ModelSignature  # noqa: PLC0415 - slow import
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
 
@@ -131,22 +156,34 @@ def _make_signature(plan: TrainingPlan) -> "ModelSignature":
         [ColSpec(kinds[column.type], column.name, required=column.required) for column in plan.features.raw]
     )
     params = ParamSchema([ParamSpec("output", "string", plan.job.spec.model.output)])
-    return ModelSignature(inputs=inputs, outputs=_make_outputs(plan), params=params)
+    return ModelSignature(inputs=inputs, outputs=_make_outputs(plan, fitted), params=params)
 
 
-def _make_outputs(plan: TrainingPlan) -> Any:
+def _make_outputs(plan: TrainingPlan, fitted: Fitted) -> Any:
+    """With a guard every answer may be null; without names, MLflow cannot say so."""
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415 - slow import
 
-    classes = plan.target.classes
-    kind = (
-        "double" if not classes else {"i": "long", "b": "boolean"}.get(plan.target.truth.dtype.kind, "string")
-    )
-    output = plan.job.spec.model.output
-    if output == "answer" or not classes:
+    labels = fitted.answers.plan.get("labels", plan.target.classes)
+    output, sure = plan.job.spec.model.output, fitted.guard is None
+    kind = _name_kind(plan, fitted)
+    if output == "answer" or (not plan.target.classes and sure):
         return Schema([ColSpec(kind)])
     prefix = "" if output == "probability" else "probability_"
-    columns = [] if output == "probability" else [ColSpec(kind, "answer")]
-    return Schema([*columns, *(ColSpec("double", f"{prefix}{label}") for label in classes)])
+    columns: list[Any] = [] if output == "probability" else [ColSpec(kind, "answer", required=sure)]
+    if has_probability(fitted.pipeline):
+        columns += [ColSpec("double", f"{prefix}{label}", required=sure) for label in labels]
+    if output == "full" and not sure:
+        columns += [ColSpec("boolean", "nothing_found"), ColSpec("double", "typicality")]
+    return Schema(columns)
+
+
+def _name_kind(plan: TrainingPlan, fitted: Fitted) -> str:
+    """MLflow's type of an answer."""
+    if not plan.target.classes:
+        return "double"
+    if "labels" in fitted.answers.plan:
+        return "string"
+    return {"i": "long", "b": "boolean"}.get(plan.target.truth.dtype.kind, "string")
 
 
 def _pick_example(plan: TrainingPlan) -> pd.DataFrame:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_importance", "draw_outcome"]
+__all__ = ["draw_calibrated", "draw_costs", "draw_importance", "draw_outcome", "draw_typicality"]
 
 MAX_POINTS: Final = 3_000
 MAX_CURVE_POINTS: Final = 500
@@ -53,6 +53,31 @@ def draw_outcome(outcome: Outcome, target: str) -> Iterator[tuple[str, "Figure"]
 def draw_importance(importance: "pd.DataFrame", outcome: Outcome) -> Iterator[tuple[str, "Figure"]]:
     """Yields the one figure of the importances."""
     yield "permutation_importance", _draw(lambda axes: _draw_importance(axes, importance, outcome))
+
+
+def draw_calibrated(raw: Outcome, outcome: Outcome) -> Iterator[tuple[str, "Figure"]]:
+    """Yields the one figure of probabilities before and after calibration, every class against the others."""
+    assert raw.probabilities is not None
+    assert outcome.probabilities is not None
+    places = range(len(raw.classes)) if len(raw.classes) > 2 else (1,)  # noqa: PLR2004 - of two one says all
+    hits = np.concatenate([raw.truth == raw.classes[place] for place in places])
+    chances = [
+        (name, hits, np.concatenate([table[:, place] for place in places]))
+        for name, table in (("before", raw.probabilities), ("after", outcome.probabilities))
+    ]
+    yield "calibration_before_and_after", _draw(lambda axes: _draw_calibration(axes, chances))
+
+
+def draw_costs(
+    curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]], threshold: float
+) -> Iterator[tuple[str, "Figure"]]:
+    """Yields the one figure of the mean cost of a row, by threshold; ``curves`` by the rows' role."""
+    yield "cost", _draw(lambda axes: _draw_costs(axes, curves, threshold))
+
+
+def draw_typicality(typicality: NDArray[np.float64], limit: float) -> Iterator[tuple[str, "Figure"]]:
+    """Yields the one figure of how typical the guard finds the held-out rows; up to ``limit``, refused."""
+    yield "typicality", _draw(lambda axes: _draw_typicality(axes, typicality, limit))
 
 
 Chance = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
@@ -143,6 +168,38 @@ def _draw_calibration(axes: "Axes", chances: list[Chance]) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xticks=HALVES, yticks=HALVES)
     _label(axes, "Calibration (grey: how often it says so)", "predicted probability", "observed share")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
+
+
+def _draw_costs(
+    axes: "Axes", curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]], threshold: float
+) -> None:
+    for (name, (thresholds, costs)), color in zip(curves.items(), SERIES, strict=False):
+        keep = _thin(len(thresholds))
+        axes.plot(thresholds[keep], costs[keep], color=color, linewidth=2, label=name)
+    axes.axvline(threshold, color=INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
+    axes.set(xlim=(0, 1), xticks=HALVES)
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="y", nbins=4)
+    _label(
+        axes, "What mistakes cost", "probability from which the answer is the second class", "cost per row"
+    )
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _draw_typicality(axes: "Axes", typicality: NDArray[np.float64], limit: float) -> None:
+    counts, edges = np.histogram(typicality, bins=2 * BINS, range=(0, 1))
+    axes.stairs(counts / len(typicality), edges, fill=True, color=BLUE, alpha=0.6)
+    axes.axhline(
+        1 / (2 * BINS), color=FAINT, linestyle="--", linewidth=1, label="rows like those learned from"
+    )
+    refused = float(np.mean(typicality <= limit))
+    axes.axvline(limit, color=SERIES[4], linewidth=1, label=f"{refused:.1%} of the held-out rows refused")
+    axes.set(xlim=(0, 1), xticks=HALVES)
+    axes.locator_params(axis="y", nbins=4)
+    _label(
+        axes, f"How typical held-out rows are ({len(typicality):,})", "typicality (p-value)", "share of rows"
+    )
+    axes.legend(frameon=False, fontsize=9)
 
 
 def _draw_confusion(axes: "Axes", outcome: Outcome) -> None:

@@ -73,6 +73,8 @@ def list_warnings(plan: TrainingPlan) -> dict[str, str]:
 def flatten_job(plan: TrainingPlan, fitted: Fitted) -> dict[str, object]:
     """The job as params: ``section.key``, with what a search chose under ``model.params``."""
     content = json.loads(plan.job.spec.model_dump_json(exclude_none=True))
+    labels = content["answer"]["labels"]  # MLflow does not take every class as a part of a param's name
+    content["answer"]["labels"] = [f"{name} = {label}" for name, label in labels.items()]
     flat = dict(_flatten(content, ""))
     flat |= {f"model.params.{name}": value for name, value in fitted.params.items()}
     flat |= {
@@ -82,6 +84,13 @@ def flatten_job(plan: TrainingPlan, fitted: Fitted) -> dict[str, object]:
         "split.rows_evaluate": len(plan.split.evaluate),
         "task": plan.target.task,
     }
+    if "threshold" in fitted.answers.plan:
+        flat["answer.threshold"] = fitted.answers.plan["threshold"]
+    if fitted.answers.held is not None:
+        flat["split.rows_answers"] = len(fitted.answers.held.truth)
+    if fitted.guard is not None:
+        flat["split.rows_guard"] = len(fitted.guard.plan["scores"])
+        flat["guard.rows_compared"] = len(fitted.guard.arrays["numbers"])
     return flat
 
 

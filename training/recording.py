@@ -1,6 +1,7 @@
 """Writes a training down: everything into the run first, the version last."""
 
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from registry import EvaluationRows, Tag, compute_table_digest, format_evaluatio
 
 from .fitting import make_row_layer
 from .importance import measure_importance
+from .layer_figures import draw_layers, measure_layers
 from .package import Package, write_package
 from .plots import draw_importance, draw_outcome
 from .provenance import measure_peak_memory_mb
@@ -82,7 +84,7 @@ class Recorder:
         ids = {"model_id": model_id, "run_id": self._run.run_id}
 
         def store() -> Package:
-            package = write_package(folder, self._plan, fitted.pipeline, **ids)
+            package = write_package(folder, self._plan, fitted, **ids)
             self._run.upload_model(package.folder)
             return package
 
@@ -113,7 +115,7 @@ class Recorder:
         self._run.log_dataset(make_dataset_record(plan, sha256))
         self._run.log(
             params=flatten_job(plan, trained.fitted),
-            metrics=trained.metrics | _measure_costs(plan),
+            metrics=trained.metrics | measure_layers(plan, trained) | _measure_costs(plan),
             tags={
                 Tag.DATA_SHA256: sha256,
                 Tag.EVALUATION: format_evaluation(rows),
@@ -128,6 +130,7 @@ class Recorder:
         plan, outcome = self._plan, trained.outcome
         if plan.job.spec.evaluation.plots:
             write_pictures(draw_outcome(outcome, plan.target.name), files)
+            write_pictures(draw_layers(plan, trained), files)
         importance = importing.result()
         if importance is None:
             return
@@ -136,13 +139,19 @@ class Recorder:
             write_pictures(draw_importance(importance, outcome), files)
 
 
-def register_training(tracker: Tracker, run: TrainingRun, record: Record, trained: Trained) -> TrainingResult:
-    """Makes the finished run's model a candidate version."""
+def register_training(
+    tracker: Tracker,
+    run: TrainingRun,
+    record: Record,
+    trained: Trained,
+    tags: Mapping[str, str] | None = None,
+) -> TrainingResult:
+    """Makes the finished run's model a candidate version; ``tags`` go on the version in the same call."""
     plan = record.plan
     version = tracker.register(
         run,
         plan.job.name,
-        {Tag.STAGE: "candidate", Tag.DATA_SHA256: record.sha256},
+        {Tag.STAGE: "candidate", Tag.DATA_SHA256: record.sha256, **(tags or {})},
         describe_version(plan, trained.metrics, run.experiment_id, run.run_id, record.sha256),
         plan.job.spec.job.description,
     )

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from .job import Job
     from .split import Split
 
-__all__ = ["Fitted", "Outcome", "Trained", "TrainingPlan", "TrainingResult"]
+__all__ = [
+    "AnswerLayer",
+    "Fitted",
+    "GuardLayer",
+    "Outcome",
+    "Trained",
+    "TrainingPlan",
+    "TrainingResult",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +55,49 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerLayer:
+    """From probabilities to answers.
+
+    Attributes:
+        plan: As ``layers.json`` has it, ``answer``; empty: nothing is changed.
+        held: Truth and the estimator's own answers on the rows that calibration and threshold were fitted on,
+            calibrated; None: nothing was fitted.
+    """
+
+    plan: dict[str, Any] = field(default_factory=dict)
+    held: "Outcome | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLayer:
+    """A fitted guard.
+
+    Attributes:
+        plan: As the guard's file has it.
+        arrays: Its arrays by name.
+        guard: Ready to judge rows of features.
+    """
+
+    plan: dict[str, Any] = field(repr=False)
+    arrays: "dict[str, NDArray[Any]]" = field(repr=False)
+    guard: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """A fitted model in memory.
 
     Attributes:
         pipeline: From the row layer's features to answers: ``columns``, then ``model``.
         params: The parameters a search chose; empty without one.
+        answers: How its probabilities become answers.
+        guard: What is refused before that; None: nothing.
     """
 
     pipeline: Any
     params: dict[str, Any] = field(default_factory=dict)
+    answers: AnswerLayer = AnswerLayer()
+    guard: GuardLayer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +128,16 @@ class Trained:
         outcome: Its answers on the held-out rows.
         features: The held-out rows after the row layer.
         metrics: Quality, by name.
+        raw: What the estimator itself says about them, before calibration and threshold.
+        typicality: How typical the guard finds each of them; None without a guard.
     """
 
     fitted: Fitted
     outcome: Outcome
     features: "pd.DataFrame" = field(repr=False)
     metrics: dict[str, float] = field(default_factory=dict)
+    raw: Outcome | None = None
+    typicality: "NDArray[np.float64] | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

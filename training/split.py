@@ -11,9 +11,9 @@ from registry import DataError
 
 from .columns import check_columns, convert_column, find_row
 from .dataset import Dataset, Target
-from .job import JobSpec
+from .job import JobSpec, SplitSection
 
-__all__ = ["TIME_BLOCKS", "Split", "make_split", "narrow"]
+__all__ = ["TIME_BLOCKS", "Split", "carve", "make_split", "narrow"]
 
 TIME_BLOCKS: Final = {"hour": "h", "day": "D", "week": "W", "month": "M"}
 DEFAULT_FRACTION: Final = 0.2
@@ -71,6 +71,39 @@ def narrow(dataset: Dataset, target: Target, split: Split) -> tuple[Dataset, Tar
     )
     frame = dataset.frame.iloc[used]
     return replace(dataset, frame=frame), replace(target, truth=target.truth.iloc[used]), narrowed
+
+
+def carve(
+    spec: JobSpec, target: Target, split: Split, fraction: float, why: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divides the rows to learn from once more, in the manner of the job's own split.
+
+    Args:
+        spec: The job.
+        target: Of the whole table.
+        split: Of the whole table.
+        fraction: Share that is held out: the last rows, whole groups, or at random.
+        why: What the rows that are held out are for.
+
+    Returns:
+        Places among ``split.train``, ascending: those left to learn from, and those held out.
+
+    Raises:
+        DataError: A side is empty, or a class is not among the rows left to learn from.
+    """
+    kind = spec.split.kind
+    inner = spec.model_copy(
+        update={"split": SplitSection(kind=kind, fraction=fraction, group=spec.split.group)}
+    )
+    part = replace(target, truth=target.truth.iloc[split.train])
+    groups = None if split.groups is None else split.groups.iloc[split.train]
+    if split.moments is not None and kind in {"auto", "time"}:
+        moments = split.moments.iloc[split.train]
+        learn, held, text = _split_by_time(inner, moments, groups)
+    else:
+        learn, held, text = _split_at_random(inner, part, groups)
+    _check_sides(learn, held, f"for {why}, {text}", part, "the rows to learn from")
+    return learn, held
 
 
 def _read_moments(spec: JobSpec, dataset: Dataset) -> "pd.Series[Any] | None":

@@ -7,30 +7,35 @@ last, when its run is FINISHED and all its files are stored.
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from registry import Settings, read_settings
 
+from .answering import apply_answers, check_answers, fit_answers
 from .contract import plan_contract
 from .dataset import make_target, read_rows
 from .estimator import make_estimator
 from .features import plan_features
 from .fitting import answer, fit_pipeline, make_features, make_pipeline
+from .guarding import check_guard, fit_guard
 from .job import Job
 from .metrics import measure
 from .progress import Progress, SilentProgress
 from .provenance import Stopwatch
 from .result import Fitted, Trained, TrainingPlan, TrainingResult
 from .search import OpenTrial, check_search, search
-from .split import make_split, narrow
+from .split import carve, make_split, narrow
 from .suspects import SAMPLE_ROWS, find_suspects
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
-__all__ = ["plan_training", "train"]
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["fit_model", "plan_training", "train"]
 
 WORKERS: Final = 3
 """Threads beside the main one: data is hashed during the fit, the model written while it is judged."""
@@ -60,6 +65,8 @@ def plan_training(job: Job, progress: Progress | None = None) -> TrainingPlan:
         contract = plan_contract(job.spec, features, rows, split, dataset.text)
         plan = TrainingPlan(job, dataset, target, features, rows, split, (), watch.durations_s, contract)
         check_search(plan)
+        check_answers(plan)
+        check_guard(plan)
         told = (contract.warning,) if contract and contract.warning else ()
         plan = replace(plan, warnings=(*_find_suspects(plan), *told))
     for warning in plan.warnings:
@@ -107,10 +114,12 @@ def _train(plan: TrainingPlan, settings: Settings, progress: Progress) -> Traini
             recorder.start_package(fitted)
             judge = make_features(plan, plan.rows.iloc[plan.split.evaluate])
             truth = plan.target.truth.iloc[plan.split.evaluate].to_numpy()
-            outcome = answer(fitted.pipeline, judge, truth, plan)
+            raw = answer(fitted.pipeline, judge, truth, plan)
+            outcome = apply_answers(fitted.answers, raw)
+            typicality = fitted.guard.guard.judge(judge)[0] if fitted.guard else None
         progress.step("Writing it down")
         with watch.time("record"):
-            trained = Trained(fitted, outcome, judge, measure(outcome))
+            trained = Trained(fitted, outcome, judge, measure(outcome), raw, typicality)
             record = recorder.finish(trained)
     if record.warning:
         progress.warn(record.warning)
@@ -118,11 +127,40 @@ def _train(plan: TrainingPlan, settings: Settings, progress: Progress) -> Traini
 
 
 def _fit(plan: TrainingPlan, features: "pd.DataFrame", open_trial: OpenTrial, progress: Progress) -> Fitted:
-    best = search(plan, features, open_trial, progress)
-    params = best.params if best else {}
-    pipeline = make_pipeline(plan.job.spec, plan.features, **params)
+    learn, _ = _divide(plan)
+    inner = replace(plan, split=replace(plan.split, train=plan.split.train[learn]))
+    best = search(inner, features.iloc[learn], open_trial, progress)
+    return fit_model(plan, features, best.params if best else {})
+
+
+def fit_model(
+    plan: TrainingPlan, features: "pd.DataFrame", params: "Mapping[str, Any] | None" = None
+) -> Fitted:
+    """Fits every layer.
+
+    Args:
+        plan: The job and its data.
+        features: All rows to learn from, after the row layer.
+        params: Of the estimator, over the job's own.
+
+    Raises:
+        UsageError: The estimator does not accept its parameters' values.
+        DataError: It, or a layer after it, does not accept the data.
+    """
     truth = plan.target.truth.iloc[plan.split.train].to_numpy()
-    return Fitted(fit_pipeline(pipeline, features, truth), params)
+    learn, held = _divide(plan)
+    pipeline = make_pipeline(plan.job.spec, plan.features, **(params or {}))
+    fit_pipeline(pipeline, features.iloc[learn], truth[learn])
+    answers = fit_answers(plan, pipeline, features.iloc[held], truth[held])
+    return Fitted(pipeline, dict(params or {}), answers, fit_guard(plan, features))
+
+
+def _divide(plan: TrainingPlan) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    """Places of the rows that the estimator learns from, and of those that its answers are fitted on."""
+    section = plan.job.spec.answer
+    if section.learns:
+        return carve(plan.job.spec, plan.target, plan.split, section.held_out, "the answers")
+    return np.arange(len(plan.split.train)), np.arange(0)
 
 
 def _find_suspects(plan: TrainingPlan) -> tuple[str, ...]:

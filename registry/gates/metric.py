@@ -216,13 +216,14 @@ def plan_look(
 
 
 def _guess_metric(task: str, policy: MetricPolicy, holder: Any, candidate: Any) -> str:
-    from registry.prediction import PREDICTION  # noqa: PLC0415 - beside its user
+    from registry.prediction import PROBABILITY  # noqa: PLC0415 - beside its user
 
     if policy.name != "auto":
         return policy.name
     if task == "regression":
         return "squared_error"
-    return "error" if PREDICTION in holder or PREDICTION in candidate else "log_loss"
+    both = all(any(str(name).startswith(PROBABILITY) for name in said) for said in (holder, candidate))
+    return "log_loss" if both else "error"
 
 
 def _judge(found: Estimate, metric: str, effect: float, needed: int | None, unit: str) -> GateResult:

@@ -12,6 +12,7 @@ from .harm import judge_calibration, judge_slices
 from .latency import judge_latency
 from .material import CANDIDATE, HOLDER, Material
 from .metric import judge_floor, judge_metric
+from .refusals import judge_refusals
 from .verdict import GateResult
 
 __all__ = ["judge_quality"]
@@ -42,6 +43,8 @@ def _judge(material: Material, policy: Policy, level: float, next_level: float) 
         yield _guard("slices", lambda: judge_slices(material, policy))
     if policy.calibration.max_error is not None:
         yield _guard("calibration", lambda: judge_calibration(material, policy.calibration.max_error or 0.0))
+    if policy.max_refused is not None:
+        yield judge_refusals(material, policy.max_refused)
     if policy.latency.is_asked and CANDIDATE in material.timings:
         yield judge_latency(material.timings, policy.latency)
     yield from judge_extensions(material, policy.gates)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from registry.compatibility import judge_contract, judge_signature
+from registry.compatibility import judge_contract, judge_guard, judge_signature
 
 
 def sign(
@@ -83,3 +83,14 @@ def test_a_contract_must_be_there_and_be_one(tmp_path: Path) -> None:
     path.write_text(json.dumps({"schema": "greenroom/contract/1", "columns": {"a": {"type": "number"}}}))
     said = judge_contract(tmp_path)
     assert (said.verdict, "for 1 columns" in said.reason) == ("yes", True)
+
+
+def test_a_guard_must_be_there_and_be_one(tmp_path: Path) -> None:
+    assert "no guard.json" in judge_guard(tmp_path).reason
+    path = tmp_path / "parts" / "guard.json"
+    path.parent.mkdir()
+    path.write_text("[]")
+    assert "cannot be read" in judge_guard(tmp_path).reason
+    path.write_text(json.dumps({"false_refusal": 0.05, "scores": [1, 2, 3]}))
+    said = judge_guard(tmp_path)
+    assert (said.verdict, "about 5.00% of ordinary rows" in said.reason) == ("yes", True)

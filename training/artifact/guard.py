@@ -76,9 +76,8 @@ class Guard:
 
         A missing number is placed at the center. A mark is a category, or whether a number is missing.
         """
-        raw = np.empty((len(features), len(self.center)))
-        for column, number in enumerate(self.plan["numbers"]):
-            raw[:, column] = features[number["feature"]].to_numpy()
+        names = [number["feature"] for number in self.plan["numbers"]]
+        raw = features[names].to_numpy(dtype=np.float64)
         missing = np.isnan(raw)
         raw = np.where(missing, self.center, raw)
         strange = (missing & self.is_whole).sum(axis=1)

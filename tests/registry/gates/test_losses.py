@@ -76,6 +76,27 @@ def test_an_answer_of_another_width_is_refused() -> None:
         normalise(np.zeros((2, 3)), "binary", [0, 1])
 
 
+def test_what_our_layers_say_in_full_keeps_answers_probabilities_and_refusals() -> None:
+    """A threshold decided the answers, and they are called otherwise than the truth is."""
+    full = pd.DataFrame(
+        {
+            "answer": ["late", "on time"],
+            "probability_on time": [0.7, 0.9],
+            "probability_late": [0.3, 0.1],
+            "nothing_found": [False, True],
+            "typicality": [0.4, 0.01],
+        }
+    )
+    found = normalise(full, "binary", [0, 1], {"on time": 0, "late": 1})
+    assert found["probability.1"].tolist() == [0.3, 0.1]
+    assert found["prediction"].tolist() == [1, 0]
+    assert found["nothing_found"].tolist() == [False, True]
+    truth = pd.Series([1, 1], name="late")
+    assert compute_loss("error", truth, found, task="binary", classes=(0, 1)).tolist() == [0, 1]
+    assert choose_metric(task="binary", classes=(0, 1), answers=[found]) == "log_loss"
+    assert normalise(full[["answer"]], "binary", [0, 1], {"on time": 0, "late": 1})["prediction"][0] == 1
+
+
 SCORES = pd.DataFrame({"probability.0": [0.7, 0.4, 0.2], "probability.1": [0.3, 0.6, 0.8]})
 LABELS = pd.DataFrame({"prediction": [0, 1, 1]})
 

@@ -1,0 +1,217 @@
+"""The guard: what is refused, how often wrongly, and that one row and a batch are judged alike."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings as hypothesis_settings, strategies as st
+
+from registry import DataError, Settings, UsageError, check_trust
+from tests.training.conftest import Traces
+from training import Job, plan_training, train
+from training.artifact.guard import LIMIT, MISMATCH, STRANGE, Guard, load_guard
+from training.fitting import make_features
+from training.guarding import fit_guard
+from training.result import GuardLayer
+
+COLORS = ("red", "green", "blue")
+
+
+def make_rows(seed: int, count: int = 1200) -> pd.DataFrame:
+    """Two numbers that go together, one of them sometimes missing, and a color."""
+    generator = np.random.default_rng(seed)
+    size = generator.normal(size=count)
+    weight = 2 * size + 0.3 * generator.normal(size=count)
+    return pd.DataFrame(
+        {
+            "size": size,
+            "weight": np.where(generator.random(count) < 0.1, np.nan, weight),
+            "color": generator.choice(COLORS, count, p=[0.6, 0.3, 0.1]),
+            "constant": 1.5,
+            "late": (size + generator.normal(size=count) > 0).astype("int64"),
+        }
+    )
+
+
+def fit(rows: pd.DataFrame, **guard: Any) -> GuardLayer:
+    job = Job.from_frame(rows, name="guarded", target="late", guard=guard)
+    plan = plan_training(job)
+    layer = fit_guard(plan, make_features(plan, plan.rows.iloc[plan.split.train]))
+    assert layer is not None
+    return layer
+
+
+@pytest.fixture(scope="module")
+def layer() -> GuardLayer:
+    return fit(make_rows(1), false_refusal=0.05)
+
+
+def judge(layer: GuardLayer, **values: Any) -> tuple[float, bool]:
+    row = {"size": 0.5, "weight": 1.0, "color": "red", "constant": 1.5} | values
+    typicality, refused = layer.guard.judge(pd.DataFrame([row]))
+    return float(typicality[0]), bool(refused[0])
+
+
+def test_ordinary_rows_are_refused_about_as_often_as_allowed(layer: GuardLayer) -> None:
+    _, refused = layer.guard.judge(make_rows(2, 4000))
+    assert 0.01 < refused.mean() < 0.10  # 192 calibration rows leave a standard deviation of 0.016
+    _, refused = fit(make_rows(1), false_refusal=0.01).guard.judge(make_rows(2, 4000))
+    assert refused.mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size": 40.0},
+        {"size": -2.0, "weight": 4.0},  # each is ordinary, together they are not
+        {"color": "violet"},
+        {"constant": 1.6},
+        {"size": np.nan},  # never missing in what was learned from
+        {"size": np.inf},
+        {"color": None},
+    ],
+)
+def test_what_resembles_nothing_is_refused(layer: GuardLayer, values: Mapping[str, Any]) -> None:
+    assert judge(layer) > (0.3, False)
+    assert judge(layer, **values)[1]
+
+
+def test_what_was_missing_before_may_be_missing(layer: GuardLayer) -> None:
+    assert not judge(layer, weight=np.nan)[1]
+
+
+def test_distances_are_what_the_documentation_says() -> None:
+    plan = {
+        "neighbours": 2,
+        "numbers": [{"feature": "a", "center": 10.0, "scale": 2.0 / 256}],
+        "marks": [{"feature": "b", "known": ["x", "y"], "missing": False}],
+        "scores": [100, 200, 300],
+        "most": 1,
+    }
+    guard = Guard(plan, (np.array([[0], [256], [5120]]), np.array([[0], [0], [1]])))
+    rows = pd.DataFrame({"a": [10.0, 12.0, np.nan, 1e9], "b": np.array(["x", "y", "x", "z"], dtype=object)})
+    assert guard.measure(rows).tolist() == [
+        256**2,
+        256**2 + 2 * MISMATCH,
+        256**2 + 2 * STRANGE,
+        (LIMIT - 5120) ** 2 + (LIMIT - 256) ** 2 + 2 * MISMATCH + 2 * STRANGE,
+    ]
+    known = guard.judge(pd.DataFrame({"a": [10.0], "b": ["x"]}))
+    assert known[0].tolist() == [1 / 4]
+
+
+@given(st.lists(st.integers(0, 1199), min_size=1, max_size=12), st.floats(-1e6, 1e6))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_a_row_alone_is_judged_as_in_a_batch_to_the_last_digit(
+    layer: GuardLayer, places: list[int], strange: float
+) -> None:
+    rows = make_rows(3).iloc[places].reset_index(drop=True)
+    rows.loc[0, "size"] = strange
+    together = layer.guard.measure(rows)
+    alone = np.concatenate([layer.guard.measure(rows.iloc[[place]]) for place in range(len(rows))])
+    assert (together == alone).all()
+    assert (together % 1 == 0).all()
+
+
+def test_components_see_what_leaves_them() -> None:
+    generator = np.random.default_rng(5)
+    base = generator.normal(size=(600, 2)) @ generator.normal(size=(2, 12))
+    names = [f"pixel_{place}" for place in range(12)]
+    rows = pd.DataFrame(base + 0.01 * generator.normal(size=base.shape), columns=names)
+    rows["late"] = (rows["pixel_0"] > 0).astype("int64")
+    layer = fit(rows, false_refusal=0.05, space="pixels", components=2)
+    assert layer.arrays["numbers"].shape[1] == 3
+    fresh = pd.DataFrame(generator.normal(size=(300, 2)) @ generator.normal(size=(2, 12)), columns=names)
+    assert layer.guard.judge(fresh)[1].mean() > 0.9
+    assert layer.guard.judge(rows[names])[1].mean() < 0.1
+
+
+def test_the_rows_compared_with_and_the_features_can_be_chosen() -> None:
+    layer = fit(make_rows(1), false_refusal=0.05, max_rows=50, features=["size", "weight"])
+    assert layer.arrays["numbers"].shape == (50, 2)
+    assert not judge(layer, color="violet")[1]
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "text"),
+    [
+        ({"false_refusal": 0.001}, DataError, "takes at least 999 rows held out for the guard"),
+        ({"features": ["siez"]}, UsageError, "Did you mean 'size'"),
+        ({"components": 9}, UsageError, "there are 3 numbers"),
+        ({"space": "pixels", "features": ["color"]}, UsageError, "there are categories only"),
+        ({"false_refusal": 0.7}, UsageError, "guard.false_refusal"),
+        ({"false_refusals": 0.1}, UsageError, r"\[guard\] has no key"),
+    ],
+)
+def test_a_guard_that_cannot_be_is_refused_before_anything_is_fitted(
+    section: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        plan_training(Job.from_frame(make_rows(1, 300), name="guarded", target="late", guard=section))
+    assert text.replace("\\", "") in f"{caught.value} {getattr(caught.value, 'hint', '')}"
+
+
+def test_later_rows_calibrate_where_the_split_is_by_time() -> None:
+    rows = make_rows(1).assign(day=pd.date_range("2026-01-01", periods=1200, freq="h"))
+    rows["size"] = np.arange(1200.0)  # it drifts: what comes last is far from all before
+    job = Job.from_frame(
+        rows, name="guarded", target="late", data={"time": "day"}, guard={"false_refusal": 0.05}
+    )
+    plan = plan_training(job)
+    features = make_features(plan, plan.rows.iloc[plan.split.train])
+    layer = fit_guard(plan, features)
+    assert layer is not None
+    assert layer.guard.scale[0] * 256 == pytest.approx(features["size"].iloc[:768].std(), rel=0.01)
+
+
+@pytest.fixture
+def model(settings: Settings, traces: Traces) -> Any:
+    """A guarded model as plain MLflow opens it, text labels and all."""
+    job = Job.from_frame(
+        make_rows(1),
+        name="guarded",
+        target="late",
+        estimator="sklearn.linear_model.LogisticRegression",
+        guard={"false_refusal": 0.05},
+        answer={"labels": {"0": "on time", "1": "late"}},
+        evaluation={"importance": {"rows": 0}},
+    )
+    train(job, settings=settings)
+    return mlflow.pyfunc.load_model(str(traces.find_model()))
+
+
+def test_a_refused_row_is_answered_null_everywhere_and_says_so_in_full(
+    model: Any, traces: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = traces.find_model()
+    check_trust(folder)
+    run = traces.runs[0]
+    assert 0 <= run.data.metrics["guard_refused"] < 0.15
+    assert run.data.params["split.rows_guard"] == "192"
+    sent = pd.DataFrame(
+        {"size": [0.5, 40.0], "weight": [1.0, 1.0], "color": ["red", "red"], "constant": [1.5, 1.5]}
+    )
+    answers = model.predict(sent)
+    assert [answers[0] in {"late", "on time"}, answers[1]] == [True, None]
+    wide = model.predict(sent, params={"output": "probability"})
+    assert list(wide.columns) == ["on time", "late"]
+    assert wide.iloc[1].tolist() == [None, None]
+    assert wide.iloc[0].sum() == 1.0
+    full = model.predict(sent, params={"output": "full"})
+    assert full["nothing_found"].tolist() == [False, True]
+    assert full["typicality"][1] == 1 / 193
+    json.dumps(full.to_dict("records"), allow_nan=False)
+    signature = {
+        column["name"]: column for column in model.metadata.signature.outputs.to_dict() if "name" in column
+    }
+    assert signature == {}  # the default output is one unnamed column
+    monkeypatch.setenv("GREENROOM_GUARD", "off")
+    bold = mlflow.pyfunc.load_model(str(folder))
+    assert set(bold.predict(sent)) <= {"late", "on time"}
+    assert bold.predict(sent, params={"output": "full"})["nothing_found"].tolist() == [False, True]
+    kept = load_guard(folder / "artifacts" / "parts", "guard.json")
+    assert kept.measure(sent).tolist() == model.unwrap_python_model().guard.measure(sent).tolist()
