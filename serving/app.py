@@ -20,10 +20,20 @@ from registry import GreenroomError
 
 from .bodies import ClientGoneError, Receive, read_body
 from .counting import Counts
-from .errors import BusyError, NoModelError, NoRouteError, NotAllowedError, TooLateError, WrongMethodError
+from .errors import (
+    BusyError,
+    NoLogError,
+    NoModelError,
+    NoRouteError,
+    NotAllowedError,
+    TooLateError,
+    WrongMethodError,
+)
 from .info import describe_server, is_ready
 from .live import ServedModel, State
-from .scorer import JSON
+from .predictions.feedback import read_feedback
+from .predictions.outlet import Outlet
+from .scorer import JSON, NATIVE
 from .settings import ServeSettings
 from .statuses import UNEXPECTED, ErrorAnswer, describe_error
 from .telemetry import NO_VERSION
@@ -81,6 +91,8 @@ class ScoringApp:
         counts: What is counted.
         collect: Fetches the text of ``GET /metrics``, all workers together.
         gate: Lets callers in.
+        outlet: Where answered requests and feedback are logged; None: nowhere.
+        tell_log: Fetches what ``GET /info`` says of the log, all workers together.
         mlflow_version: What ``GET /version`` says.
     """
 
@@ -93,6 +105,8 @@ class ScoringApp:
         collect: Callable[[], Awaitable[bytes]],
         gate: Gate,
         mlflow_version: str,
+        outlet: Outlet | None = None,
+        tell_log: Callable[[], Awaitable[Mapping[str, Any] | None]] | None = None,
     ) -> None:
         self._settings = settings
         self._stage = stage
@@ -100,9 +114,12 @@ class ScoringApp:
         self._collect = collect
         self._gate = gate
         self._mlflow_version = mlflow_version
+        self._outlet = outlet
+        self._tell_log = tell_log
         self.choose_request_id = _RequestIds()
         self._routes: Mapping[str, tuple[str, Callable[[_Request], Awaitable[_Reply]]]] = {
             "/invocations": ("POST", self._invoke),
+            "/feedback": ("POST", self._take_feedback),
             "/ping": ("GET", self._ping),
             "/health": ("GET", self._ping),
             "/version": ("GET", self._tell_version),
@@ -172,6 +189,11 @@ class ScoringApp:
         scored = await request.served.scorer.score(
             body, content_type.decode("latin-1") if content_type else None, request.request_id
         )
+        if self._outlet is not None:
+            version, native = request.served.version, scored.path == NATIVE
+            self._outlet.note(
+                version, request.request_id, content_type or b"", body, scored.body, native=native
+            )
         return _Reply(200, scored.body, scored.media_type), scored.path
 
     async def _read_in_time(self, request: _Request) -> bytes:
@@ -181,6 +203,16 @@ class ScoringApp:
                 return await read_body(request.receive, request.headers, self._settings.max_body_bytes)
         except TimeoutError:
             raise TooLateError(self._settings.timeout_s or 0.0) from None
+
+    async def _take_feedback(self, request: _Request) -> _Reply:
+        if self._outlet is None:
+            raise NoLogError
+        body = await self._read_in_time(request)
+        content_type = request.headers.get(b"content-type")
+        truths = read_feedback(body, content_type.decode("latin-1") if content_type else None)
+        if not self._outlet.take_feedback(truths):
+            raise BusyError(1)
+        return _Reply(202, orjson.dumps({"taken": len(truths)}))
 
     async def _ping(self, request: _Request) -> _Reply:
         return _Reply(404 if request.served is None else 200, b"\n")  # MLflow's two answers
@@ -194,7 +226,9 @@ class ScoringApp:
         return _Reply(200, orjson.dumps({"ready": True, "version": _name_version(request.served)}))
 
     async def _tell_info(self, request: _Request) -> _Reply:
-        return _Reply(200, orjson.dumps(describe_server(self._settings, self._stage.state, request.served)))
+        document = describe_server(self._settings, self._stage.state, request.served)
+        log = await self._tell_log() if self._tell_log is not None else None
+        return _Reply(200, orjson.dumps({**document, "prediction_log": log}))
 
     async def _tell_metrics(self, _request: _Request) -> _Reply:
         return _Reply(200, await self._collect(), PROMETHEUS)

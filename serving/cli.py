@@ -9,6 +9,7 @@ from registry import (
     Command,
     UsageError,
     announce,
+    check_log,
     check_model_name,
     check_stage,
     read_settings,
@@ -29,8 +30,10 @@ examples:
   serve-model flight-delay
   serve-model flight-delay --stage staging --port 0
   serve-model flight-delay --from /srv/version
+  serve-model flight-delay --log-predictions s3://logs/predictions --log-redact name,email
 
-routes: POST /invocations, GET /ping /health /version (MLflow's scoring protocol), GET /ready /info /metrics
+routes: POST /invocations, GET /ping /health /version (MLflow's scoring protocol), GET /ready /info /metrics,
+        POST /feedback
 exit codes: 0 stopped by SIGTERM, 1 failed, 4 MLflow unreachable and nothing cached, 130 Ctrl-C
 """
 
@@ -112,6 +115,44 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="serve the version in this folder (of greenroom package) and follow nothing",
     )
+    _configure_log(parser)
+
+
+def _configure_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-predictions",
+        metavar="LOG",
+        help="keep what was asked and answered as Parquet files in this folder or s3://BUCKET/PREFIX",
+    )
+    parser.add_argument(
+        "--log-sample",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the requests that are logged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-redact",
+        type=_names,
+        default=(),
+        metavar="COLUMN,…",
+        help="inputs and outputs that the log never holds",
+    )
+    parser.add_argument(
+        "--log-flush-seconds",
+        type=_positive,
+        default=5.0,
+        metavar="S",
+        help="what is answered is in the log after this time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-buffer-mb",
+        type=_positive,
+        default=32.0,
+        metavar="MB",
+        help="what each process may hold while the log cannot be written; more is lost and counted "
+        "(default: %(default)s)",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> Answer:
@@ -138,6 +179,11 @@ def _run(arguments: argparse.Namespace) -> Answer:
         token_file=str(Path(arguments.token_file).absolute()) if arguments.token_file else None,
         memory_budget_bytes=int((arguments.memory_budget_mb or 0) * MIB),
         cache_limit_bytes=int(arguments.cache_limit_mb * MIB),
+        log=check_log(arguments.log_predictions) if arguments.log_predictions else None,
+        log_sample=arguments.log_sample,
+        log_redact=arguments.log_redact,
+        log_flush_s=arguments.log_flush_seconds,
+        log_buffer_bytes=int(arguments.log_buffer_mb * MIB),
     )
     announcer = _Announcer(settings.model, settings.stage, as_json=arguments.json)
     serve(settings, read_settings(), announce=announcer.announce, bundled=bundled)
@@ -206,6 +252,17 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be greater than 0")
     return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must be greater than 0 and at most 1")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
 def _not_negative(text: str) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from .predictions.tally import Tally
+
 if TYPE_CHECKING:
     from registry import Finding
 
@@ -33,6 +35,7 @@ class Counts:
 
     Attributes:
         in_flight: Requests for a prediction that are being answered now.
+        log: What became of answers that were to be logged.
     """
 
     in_flight: int = 0
@@ -40,6 +43,7 @@ class Counts:
     durations: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     batches: dict[str, Histogram] = field(default_factory=dict)
     violations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    log: Tally = field(default_factory=Tally)
 
     def count_request(self, version: str, path: str, status: int, duration_s: float) -> None:
         """Counts an answered request."""
@@ -72,6 +76,7 @@ class Counts:
             "durations": [[*key, one.buckets, one.total] for key, one in self.durations.items()],
             "batches": [[key, one.buckets, one.total] for key, one in self.batches.items()],
             "violations": [[*key, count] for key, count in self.violations.items()],
+            "log": self.log.dump(),
         }
 
 
@@ -85,6 +90,7 @@ class Sums:
     durations: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     batches: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     violations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    log: Tally = field(default_factory=Tally)
 
 
 def add_up(documents: Iterable[Mapping[str, Any]]) -> Sums:
@@ -101,6 +107,7 @@ def add_up(documents: Iterable[Mapping[str, Any]]) -> Sums:
             _add(sums.batches, (version,), buckets, total)
         for version, column, rule, count in document["violations"]:
             sums.violations[version, column, rule] += count
+        sums.log.add(document["log"])
     return sums
 
 

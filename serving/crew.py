@@ -64,6 +64,7 @@ class Crew:
         mlflow_version: What they say at ``GET /version``.
         telemetry: Where their counts add up.
         want_native: Called when a worker has something for the native process.
+        log: Path of the socket of the log's clerk; None: nothing is logged.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Crew:
         mlflow_version: str,
         telemetry: Telemetry,
         want_native: Callable[[], None],
+        log: Path | None = None,
     ) -> None:
         self._settings = settings
         self._listener = listener
@@ -82,6 +84,7 @@ class Crew:
         self._mlflow_version = mlflow_version
         self._telemetry = telemetry
         self._want_native = want_native
+        self._log = log
         self._board_file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._board_file.truncate(settings.workers * Board.WIDTH)
         self._board = Board(self._board_file.fileno(), settings.workers)
@@ -138,13 +141,16 @@ class Crew:
 
     async def collect(self) -> bytes:
         """The telemetry of all workers, as Prometheus reads it."""
+        await self._note_all()
+        return self._telemetry.render()
+
+    async def _note_all(self) -> None:
         members = list(self._members.values())
         asked = [member.peer.ask("count", COLLECT_S) for member in members]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for member, answer in zip(members, answers, strict=True):
             if not isinstance(answer, BaseException):
                 self._telemetry.note(member.name, answer["counts"])
-        return self._telemetry.render()
 
     async def drain(self) -> None:
         """Lets the workers finish what they have; returns when they are gone."""
@@ -206,6 +212,7 @@ class Crew:
             "listener": listener,
             "board": board,
             "native": str(self._native),
+            "log": str(self._log) if self._log else None,
             "mlflow_version": self._mlflow_version,
             "preload": self._preload,
             "settings": asdict(self._settings),
@@ -249,6 +256,9 @@ class Crew:
                     self._telemetry.note(name, message["counts"])
                 case "collect":
                     return {"text": (await self.collect()).decode()}
+                case "tell_log":
+                    await self._note_all()
+                    return {"log": self._telemetry.describe_log()}
             return {}
 
         return answer

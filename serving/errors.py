@@ -7,6 +7,8 @@ The tree, under :class:`~registry.GreenroomError`::
     ├── BrokenContractError    a row breaks the model's data contract, which refuses such rows
     ├── UnsupportedMediaError  a body in a format that the scoring protocol does not have
     ├── BodyTooLargeError      more bytes than the server takes
+    ├── BadFeedbackError       what turned out to be true is told wrongly
+    ├── NoLogError             feedback for a server that logs nothing
     ├── NoRouteError           no such path
     ├── WrongMethodError       the path exists, for another method
     ├── NoModelError           nothing is loaded yet
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
     from registry import Finding
 
 __all__ = [
+    "BadFeedbackError",
     "BodyTooLargeError",
     "BrokenContractError",
     "BusyError",
     "ForwardedError",
     "LostProcessError",
     "ModelRefusedError",
+    "NoLogError",
     "NoModelError",
     "NoRouteError",
     "NotAllowedError",
@@ -102,6 +106,29 @@ class BodyTooLargeError(RequestError):
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"The body is larger than {limit} bytes.", hint="Send fewer rows, or score them in a batch."
+        )
+
+
+class BadFeedbackError(RequestError):
+    """What turned out to be true is told in a way that cannot be understood; nothing of it was taken."""
+
+    code = "bad_feedback"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            what, hint='Send {"request_id": "…", "truth": …} or a list of such; nothing was taken.'
+        )
+
+
+class NoLogError(RequestError):
+    """Feedback belongs to logged predictions, and this server logs none."""
+
+    code = "no_log"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server logs no predictions, so that there is nothing to say the truth about.",
+            hint="Start it with --log-predictions, or use greenroom feedback.",
         )
 
 

@@ -16,6 +16,7 @@ from .app import OnStage, encode_error
 from .batching import LARGE_BYTES, Batch, CompiledVersion, divide
 from .counting import Counts
 from .errors import TooManyRowsError
+from .predictions.outlet import Outlet
 from .scorer import COMPILED, JSON
 from .statuses import UNEXPECTED
 from .tokens import Gate
@@ -23,6 +24,7 @@ from .wording import locate_error
 
 __all__ = ["Connection", "FastLane"]
 
+OK_STATUS: Final = 200
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\n"
 
@@ -42,6 +44,8 @@ class _Waiting:
     batch: Batch
     request_id: str
     began_s: float
+    content_type: bytes
+    body: bytes
 
 
 class FastLane:
@@ -52,6 +56,7 @@ class FastLane:
         counts: What is counted.
         gate: Lets callers in.
         choose_request_id: Of the application, so that numbers are never used twice.
+        outlet: Where answered requests are logged; None: nowhere.
     """
 
     def __init__(
@@ -60,11 +65,13 @@ class FastLane:
         counts: Counts,
         gate: Gate,
         choose_request_id: Callable[[bytes | None], str],
+        outlet: Outlet | None = None,
     ) -> None:
         self._stage = stage
         self._counts = counts
         self._gate = gate
         self._choose_request_id = choose_request_id
+        self._outlet = outlet
         self._loop = asyncio.get_running_loop()
         self._scorer: CompiledVersion | None = None
         self._version = ""
@@ -96,7 +103,7 @@ class FastLane:
         if not self._waiting:
             self._loop.call_soon(self.flush)
         request_id = self._choose_request_id(fields.get(b"x-request-id"))
-        self._waiting.append(_Waiting(connection, batch, request_id, began_s))
+        self._waiting.append(_Waiting(connection, batch, request_id, began_s, content_type or b"", body))
         self._counts.in_flight += 1
         return True
 
@@ -110,7 +117,7 @@ class FastLane:
 
     def _answer(self, waiting: Sequence[_Waiting]) -> None:
         assert self._scorer is not None
-        status, line = 200, OK
+        status, line = OK_STATUS, OK
         try:
             answers = self._scorer.run([one.batch for one in waiting])
         except Exception as error:  # noqa: BLE001 - the request border
@@ -126,3 +133,8 @@ class FastLane:
             one.connection.answer(b"".join((head, lines, answer)), now_s)
             self._counts.count_request(self._version, COMPILED, status, now_s - one.began_s)
         self._counts.in_flight -= len(waiting)
+        if self._outlet is not None and status == OK_STATUS:
+            for one, answer in zip(waiting, answers, strict=True):
+                self._outlet.note(
+                    self._version, one.request_id, one.content_type, one.body, answer, native=False
+                )

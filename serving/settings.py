@@ -1,6 +1,7 @@
 """What a scoring server is asked to do, as one value."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +44,11 @@ class ServeSettings:
         trust_author: Load a version that nobody vouched for, as MLflow does everywhere.
         token_file: Callers must send the bearer token that stands in this file; None: everybody may ask.
         memory_budget_bytes: A version that takes more to be loaded and to answer is refused; 0: no limit.
+        log: Where answered requests are logged, a folder or ``s3://bucket/prefix``; None: nowhere.
+        log_sample: Share of the requests that are logged, 0 to 1.
+        log_redact: Columns, of inputs and outputs, that the log never holds.
+        log_flush_s: An answer is in the log after this time, unless the log cannot be written.
+        log_buffer_bytes: What each process may hold of what is not in the log yet; more is lost, and counted.
         cache_limit_bytes: What is neither served nor staged is thrown out of the cache above this size.
     """
 
@@ -60,4 +66,9 @@ class ServeSettings:
     trust_author: bool = False
     token_file: str | None = None
     memory_budget_bytes: int = 0
+    log: str | None = None
+    log_sample: float = 1.0
+    log_redact: Sequence[str] = ()
+    log_flush_s: float = 5.0
+    log_buffer_bytes: int = 32 * MIB
     cache_limit_bytes: int = 10 * GIB

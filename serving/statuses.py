@@ -7,12 +7,14 @@ from typing import Final
 from registry import GreenroomError
 
 from .errors import (
+    BadFeedbackError,
     BodyTooLargeError,
     BrokenContractError,
     BusyError,
     ForwardedError,
     LostProcessError,
     ModelRefusedError,
+    NoLogError,
     NoModelError,
     NoRouteError,
     NotAllowedError,
@@ -25,10 +27,12 @@ from .errors import (
 __all__ = ["STATUSES", "UNEXPECTED", "ErrorAnswer", "describe_error"]
 
 STATUSES: Final[Mapping[type[GreenroomError], tuple[int, str]]] = {
+    BadFeedbackError: (400, "INVALID_PARAMETER_VALUE"),
     BodyTooLargeError: (413, "BAD_REQUEST"),
     BrokenContractError: (400, "INVALID_PARAMETER_VALUE"),
     BusyError: (503, "TEMPORARILY_UNAVAILABLE"),
     LostProcessError: (503, "TEMPORARILY_UNAVAILABLE"),
+    NoLogError: (409, "INVALID_STATE"),
     NoModelError: (503, "TEMPORARILY_UNAVAILABLE"),
     NoRouteError: (404, "ENDPOINT_NOT_FOUND"),
     NotAllowedError: (401, "UNAUTHENTICATED"),

@@ -24,6 +24,7 @@ from .holding import Watch
 from .jobs import Workshop
 from .live import PreparedModel, State
 from .native_keeper import NativeKeeper, bind_native
+from .predictions.keeper import ClerkKeeper, bind_log
 from .preparing import Shelf
 from .settings import ServeSettings
 from .target import Target
@@ -59,7 +60,7 @@ class Supervisor:
     announce: Callable[[State], None]
 
     def __post_init__(self) -> None:
-        self._telemetry = Telemetry(self.settings.model)
+        self._telemetry = Telemetry(self.settings.model, self.settings.log)
         self._stop = asyncio.Event()
         self._interrupted = False
 
@@ -82,7 +83,8 @@ class Supervisor:
             stack.push_async_callback(workshop.wait)
             native = NativeKeeper(workshop, knocking, self._telemetry)
             stack.push_async_callback(native.close)
-            crew = self._gather(path, native)
+            log = self._start_log(Path(folder), stack) if self.settings.log else None
+            crew = self._gather(path, native, log)
             stack.push_async_callback(crew.drain)
             stack.callback(self.listener.close)
             await self._serve(crew, native, workshop, loop)
@@ -92,7 +94,14 @@ class Supervisor:
         self._interrupted = True
         self._stop.set()
 
-    def _gather(self, path: Path, native: NativeKeeper) -> Crew:
+    def _start_log(self, folder: Path, stack: AsyncExitStack) -> Path:
+        """The log's process ends after the workers, with what they gave it."""
+        knocking, path = bind_log(folder)
+        stack.callback(knocking.close)
+        stack.push_async_callback(ClerkKeeper(self.settings, knocking, self._telemetry).close)
+        return path
+
+    def _gather(self, path: Path, native: NativeKeeper, log: Path | None) -> Crew:
         return Crew(
             self.settings,
             self.listener,
@@ -100,6 +109,7 @@ class Supervisor:
             mlflow_version=self.mlflow_version,
             telemetry=self._telemetry,
             want_native=native.want,
+            log=log,
         )
 
     async def _serve(

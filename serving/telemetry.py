@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .counting import BATCH_BUCKETS, LATENCY_BUCKETS_S, Histogram, add_up
+from .predictions.tally import CRASH, OVERFLOW, SINK, UNREADABLE, Tally
 
 __all__ = ["NO_VERSION", "Telemetry"]
 
@@ -16,10 +17,16 @@ NO_VERSION: Final = "none"
 
 
 class Telemetry:
-    """The series of one scoring server; the last words of workers that ended are kept."""
+    """The series of one scoring server; the last words of workers that ended are kept.
 
-    def __init__(self, model: str) -> None:
+    Args:
+        model: Name of the registered model.
+        log: Where answered requests are logged; None: nowhere.
+    """
+
+    def __init__(self, model: str, log: str | None = None) -> None:
         self._model = model
+        self._log = log
         self._swaps: Counter[tuple[str, str]] = Counter()
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._restarts: Counter[str] = Counter()
@@ -35,7 +42,7 @@ class Telemetry:
         self._refusals[version, reason] += 1
 
     def count_restart(self, process: str) -> None:
-        """Counts a process that ended unasked and was replaced: ``worker`` or ``native``."""
+        """Counts a process that ended unasked and was replaced: ``worker``, ``native`` or ``log``."""
         self._restarts[process] += 1
 
     def set_degraded(self, degraded: bool) -> None:
@@ -49,7 +56,16 @@ class Telemetry:
     def bury(self, worker: str) -> None:
         """A worker has ended: its counts stay, nothing is in flight in it any more."""
         if worker in self._workers:
-            self._workers[worker] = {**self._workers[worker], "in_flight": 0, "waiting": 0}
+            counts = self._workers[worker]
+            log = {**counts["log"], "problem": ""}
+            self._workers[worker] = {**counts, "in_flight": 0, "waiting": 0, "log": log}
+
+    def describe_log(self) -> dict[str, Any] | None:
+        """What ``GET /info`` says of the prediction log; None: there is none."""
+        if self._log is None:
+            return None
+        sums = add_up(self._workers.values()).log.dump()
+        return {"log": self._log, **sums, "problem": sums["problem"] or None}
 
     def render(self) -> bytes:
         """All series in Prometheus' text format, version 0.0.4."""
@@ -74,6 +90,8 @@ class Telemetry:
             yield _line("contract_violations_total", labels, count)
         yield from self._write_gauges(sums.in_flight, sums.waiting)
         yield from self._write_events()
+        if self._log is not None:
+            yield from self._write_log(sums.log)
 
     def _write_gauges(self, in_flight: int, waiting: int) -> Iterator[str]:
         model = {"model": self._model}
@@ -95,6 +113,16 @@ class Telemetry:
         yield from _head("restarts_total", "counter", "Processes that ended unasked and were replaced.")
         for process, count in sorted(self._restarts.items()):
             yield _line("restarts_total", {**model, "process": process}, count)
+
+    def _write_log(self, log: Tally) -> Iterator[str]:
+        model = {"model": self._model}
+        yield from _head("predictions_logged_total", "counter", "Answered requests that are in the log.")
+        yield _line("predictions_logged_total", model, log.logged)
+        yield from _head("feedback_logged_total", "counter", "Truths that are in the log.")
+        yield _line("feedback_logged_total", model, log.feedback)
+        yield from _head("predictions_lost_total", "counter", "Answered requests and truths never logged.")
+        for reason in (OVERFLOW, SINK, CRASH, UNREADABLE):
+            yield _line("predictions_lost_total", {**model, "reason": reason}, log.lost[reason])
 
 
 def _head(name: str, kind: str, words: str) -> Iterator[str]:

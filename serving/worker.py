@@ -33,6 +33,7 @@ from .lane import FastLane
 from .live import PreparedModel, ServedModel, parse_model, parse_state
 from .logs import log_to_stderr
 from .memory import return_freed_memory
+from .predictions.outlet import Outlet
 from .scorer import Scorer
 from .settings import ServeSettings
 from .tokens import Gate
@@ -59,6 +60,7 @@ class WorkerOrder:
         listener: File descriptor of the shared listening socket.
         board: File descriptor of the board of connection counts.
         native: Path of the native process's socket.
+        log: Path of the socket of the log's clerk; None: nothing is logged.
         mlflow_version: What ``GET /version`` says.
         preload: A plan will come in a moment.
         settings: The server's.
@@ -69,6 +71,7 @@ class WorkerOrder:
     listener: int
     board: int
     native: str
+    log: str | None
     mlflow_version: str
     preload: bool
     settings: Mapping[str, Any]
@@ -128,9 +131,12 @@ class Worker:
             max_asked=settings.threads + settings.max_waiting,
             timeout_s=settings.timeout_s,
         )
+        self._outlet: Outlet | None = None
 
     async def run(self) -> None:
         """Serves until told to stop, or until the supervisor is gone."""
+        if self._order.log is not None:
+            self._outlet = self._make_outlet(Path(self._order.log))
         server = self._make_server()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
@@ -141,10 +147,18 @@ class Worker:
         reporting = asyncio.create_task(self._report())
         await server._serve()  # noqa: SLF001 - without uvicorn's own signal handlers
         reporting.cancel()
+        if self._outlet is not None:
+            await self._outlet.close()
         if not listening.done():
             self._peer.tell("count", counts=self._dump_counts())
         self._peer.close()
         await listening
+
+    def _make_outlet(self, path: Path) -> Outlet:
+        settings = self._settings
+        return Outlet(
+            path, self._counts.log, sample=settings.log_sample, limit_bytes=settings.log_buffer_bytes
+        )
 
     def _make_server(self) -> _Server:
         gate = Gate(self._settings.token_file)
@@ -154,6 +168,8 @@ class Worker:
             counts=self._counts,
             collect=self._collect,
             gate=gate,
+            outlet=self._outlet,
+            tell_log=self._tell_log if self._outlet is not None else None,
             mlflow_version=self._order.mlflow_version,
         )
         config = uvicorn.Config(
@@ -169,7 +185,7 @@ class Worker:
             timeout_graceful_shutdown=DRAIN_S,
         )
         config.load()
-        lane = FastLane(self._stage, self._counts, gate, app.choose_request_id)
+        lane = FastLane(self._stage, self._counts, gate, app.choose_request_id, self._outlet)
         return _Server(config, lane)
 
     async def _obey(self, message: Mapping[str, Any], server: _Server) -> Mapping[str, Any]:
@@ -234,7 +250,8 @@ class Worker:
         said = 0
         while True:
             await asyncio.sleep(REPORT_S)
-            if (total := self._counts.requests.total()) != said:
+            total = self._counts.requests.total() + self._counts.log.total()
+            if total != said:
                 said = total
                 self._peer.tell("count", counts=self._dump_counts())
 
@@ -254,6 +271,16 @@ class Worker:
             return b""  # the supervisor is gone, and this worker follows it
         text: str = answer["text"]
         return text.encode()
+
+    async def _tell_log(self) -> Mapping[str, Any] | None:
+        """What became of predictions that were to be logged, in all workers, from the supervisor."""
+        assert self._peer is not None
+        try:
+            answer = await self._peer.ask("tell_log", COLLECT_S)
+        except LostError:
+            return None  # the supervisor is gone, and this worker follows it
+        told: Mapping[str, Any] | None = answer["log"]
+        return told
 
 
 def _open_plan(folder: Path) -> Plan:

@@ -1,9 +1,10 @@
 """Adds whole tables to the prediction log: batch jobs, replays, feedback from a file."""
 
-import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from registry.clock import SystemClock
 from registry.errors import DataError
 
 from .parts import PredictionWriter
@@ -79,8 +80,9 @@ def append_feedback(log: str, model: str, feedback: "pd.DataFrame") -> None:
         AccessDeniedError: It may not be written, or the bucket does not exist.
         UnreachableError: No room or no answer; trying again may help.
     """
-    now_us = time.time_ns() // 1000
-    checked = check_feedback(feedback, now_us=now_us)
+    now = SystemClock().now()
+    checked = check_feedback(feedback, now=now)
+    now_us = round(now.timestamp() * 1_000_000)
     writer = PredictionWriter(log, model)
     for start in range(0, len(checked), MAX_ROWS):
         rows = checked.iloc[start : start + MAX_ROWS]
@@ -94,8 +96,8 @@ def append_feedback(log: str, model: str, feedback: "pd.DataFrame") -> None:
             writer.write(one)
 
 
-def check_feedback(feedback: "pd.DataFrame", *, now_us: int) -> "pd.DataFrame":
-    """The same rows with ids as text and times in UTC; ``now_us`` where there is no column of times.
+def check_feedback(feedback: "pd.DataFrame", *, now: datetime) -> "pd.DataFrame":
+    """The same rows with ids as text and times in UTC; ``now`` where there is no column of times.
 
     Raises:
         DataError: A column is missing, or an id, truth or time is; names the row, counted from 1.
@@ -105,8 +107,7 @@ def check_feedback(feedback: "pd.DataFrame", *, now_us: int) -> "pd.DataFrame":
     for name in ("id", "truth"):
         if name not in feedback:
             raise DataError(f"The feedback has no column {name!r}.", hint="It needs id and truth.")
-    now = pd.Timestamp(now_us, unit="us", tz="UTC")
-    times = feedback["time"] if "time" in feedback else pd.Series(now, feedback.index)
+    times = feedback["time"] if "time" in feedback else pd.Series(pd.Timestamp(now), feedback.index)
     moments = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601")
     for name, column in (("id", feedback["id"]), ("truth", feedback["truth"]), ("time", moments)):
         if column.isna().any():

@@ -77,7 +77,7 @@ class PredictionWriter:
             for name, column in values.items():
                 array, is_json = make_column(column)
                 columns.append((make_field(f"{prefix}{name}", array, is_json=is_json), array))
-        table = _make_table(columns, {"greenroom.model": self._model, "greenroom.version": version})
+        table = _make_table(columns, {"greenroom:model": self._model, "greenroom:version": version})
         return [
             (locate_predictions(self._model, version, day, self._name_part()), _encode(part))
             for day, part in _split_by_day(table, times_us)
@@ -102,7 +102,7 @@ class PredictionWriter:
                 (pa.field("time", MOMENT), pa.array(times_us, pa.int64()).cast(MOMENT)),
                 (pa.field("arrived", MOMENT), pa.array(arrived_us, pa.int64()).cast(MOMENT)),
             ],
-            {"greenroom.model": self._model},
+            {"greenroom:model": self._model},
         )
         return [
             (locate_feedback(self._model, day, self._name_part()), _encode(part))

@@ -29,6 +29,7 @@ from serving.tokens import Gate
 class Rows:
     body: bytes
     rows: int
+    violations: Sequence[Any] = ()
 
 
 class EchoPlan:

@@ -1,0 +1,1 @@
+"""How a scoring server logs what it answered, off the request's path."""

@@ -1,0 +1,78 @@
+"""What a worker hands to the log's clerk: records of raw bytes, many of them in one frame."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["COMPILED", "FEEDBACK", "FRAME", "NATIVE", "OVERHEAD_BYTES", "Record", "pack", "unpack"]
+
+COMPILED: Final = 0
+NATIVE: Final = 1
+FEEDBACK: Final = 2
+HEAD: Final = struct.Struct("<BQHHBII")
+FRAME: Final = struct.Struct("<II")
+"""Before a frame: its length in bytes without this, and the number of its records."""
+OVERHEAD_BYTES: Final = 400
+"""What a record takes beside its body and its answer, while it waits in a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One answered request, or one truth.
+
+    Attributes:
+        kind: ``COMPILED``, ``NATIVE`` or ``FEEDBACK``.
+        time_us: When it was answered, or arrived; microseconds since 1970 UTC.
+        request_id: The request's; of feedback, the prediction's.
+        content_type: Of the body; empty: none was sent.
+        version: MLflow's version, a number as text.
+        body: As it was sent; of feedback, a JSON list of the truth and its time in microseconds.
+        answer: As it was answered.
+    """
+
+    kind: int
+    time_us: int
+    request_id: str
+    content_type: str
+    version: str
+    body: bytes
+    answer: bytes
+
+
+def pack(kind: int, time_us: int, *parts: bytes) -> tuple[bytes, ...]:
+    """A record's parts, still to be joined: nothing is copied here.
+
+    Args:
+        kind: See :class:`Record`.
+        time_us: See :class:`Record`.
+        parts: Request id, content type, version, body and answer.
+    """
+    return HEAD.pack(kind, time_us, *map(len, parts)), *parts
+
+
+def unpack(payload: bytes) -> Iterator[Record]:
+    """The records of a frame.
+
+    >>> frame = b"".join(pack(NATIVE, 5, b"r1", b"text/csv", b"7", b"1,2", b"{}"))
+    >>> [(record.request_id, record.version, record.answer) for record in unpack(frame)]
+    [('r1', '7', b'{}')]
+    """
+    at = 0
+    while at < len(payload):
+        kind, time_us, name, content_type, version, body, answer = HEAD.unpack_from(payload, at)
+        begin = at + HEAD.size
+        name_end = begin + name
+        type_end = name_end + content_type
+        version_end = type_end + version
+        body_end = version_end + body
+        at = body_end + answer
+        yield Record(
+            kind,
+            time_us,
+            payload[begin:name_end].decode(),
+            payload[name_end:type_end].decode("latin-1"),
+            payload[type_end:version_end].decode(),
+            payload[version_end:body_end],
+            payload[body_end:at],
+        )

@@ -1,0 +1,211 @@
+"""Raw bodies and answers as columns of a log: what was sent, what was answered, nothing interpreted.
+
+What the scoring protocol knows: JSON in its four forms, CSV, Parquet. What cannot be read as so many rows as
+were answered is logged without its inputs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+__all__ = ["Rows", "Sheet", "read_answer", "read_body"]
+
+MAX_COLUMNS: Final = 4096
+"""In one file; whoever sends ever new names does not make it grow without end, the first ones are kept."""
+MAX_UNNAMED: Final = 1024
+"""Rows without names that are longer (pictures, sounds) are kept as one list each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that share their columns."""
+
+    names: tuple[str, ...]
+    values: list[Sequence[Any]]
+
+
+@dataclass(slots=True)
+class _Block:
+    """Predictions whose inputs and outputs have the same columns."""
+
+    ids: list[str] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    inputs: list[Sequence[Any]] = field(default_factory=list)
+    outputs: list[Sequence[Any]] = field(default_factory=list)
+
+
+class Sheet:
+    """Predictions of one version, gathered for one file.
+
+    Args:
+        redacted: Columns, of inputs and outputs, that nobody may keep.
+    """
+
+    def __init__(self, redacted: Iterable[str] = ()) -> None:
+        self._redacted = frozenset(redacted)
+        self._blocks: dict[tuple[tuple[str, ...], tuple[str, ...]], _Block] = {}
+
+    def add(self, request_id: str, time_us: int, path: str, inputs: Rows, outputs: Rows) -> None:
+        """Adds a request's rows; inputs that are not as many as the outputs are left out."""
+        count = len(outputs.values)
+        if len(inputs.values) != count:
+            inputs = Rows((), [()] * count)
+        key = (inputs.names, outputs.names)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _Block()
+        if count == 1:
+            block.ids.append(request_id)
+        else:
+            block.ids.extend(f"{request_id}/{row}" for row in range(count))
+        block.times_us.extend([time_us] * count)
+        block.paths.extend([path] * count)
+        block.inputs.extend(inputs.values)
+        block.outputs.extend(outputs.values)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is anything to write."""
+        return any(block.ids for block in self._blocks.values())
+
+    def list_columns(self) -> dict[str, Any]:
+        """All blocks under each other, as :meth:`registry.PredictionWriter.encode_predictions` takes them."""
+        blocks = self._blocks
+        return {
+            "ids": [one for block in blocks.values() for one in block.ids],
+            "times_us": [one for block in blocks.values() for one in block.times_us],
+            "paths": [one for block in blocks.values() for one in block.paths],
+            "inputs": self._join([(names, block.inputs) for (names, _), block in blocks.items()]),
+            "outputs": self._join([(names, block.outputs) for (_, names), block in blocks.items()]),
+        }
+
+    def _join(self, parts: Sequence[tuple[tuple[str, ...], list[Sequence[Any]]]]) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {}
+        rows = 0
+        for names, values in parts:
+            for name, sent in zip(names, zip(*values, strict=True), strict=True):
+                is_known = name in columns or len(columns) < MAX_COLUMNS
+                if is_known and name not in self._redacted:
+                    have = columns.setdefault(name, [])
+                    have.extend([None] * (rows - len(have)))
+                    have.extend(sent)
+            rows += len(values)
+        for column in columns.values():
+            column.extend([None] * (rows - len(column)))
+        return columns
+
+
+def read_answer(answer: bytes) -> Rows:
+    """What a model answered, one row for each of its predictions; several columns if it named them.
+
+    >>> read_answer(b'{"predictions": [{"answer": "yes", "probability_yes": 0.75}]}')
+    Rows(names=('answer', 'probability_yes'), values=[['yes', 0.75]])
+    >>> read_answer(b'{"predictions": [1.5, 2]}')
+    Rows(names=('prediction',), values=[(1.5,), (2,)])
+
+    Raises:
+        ValueError: It is no answer of the scoring protocol.
+    """
+    document = orjson.loads(answer)
+    predictions = (
+        document["predictions"] if type(document) is dict and "predictions" in document else document
+    )
+    if type(predictions) is not list:
+        return Rows(("prediction",), [(predictions,)])
+    kinds = set(map(type, predictions))
+    if kinds == {dict}:
+        return _read_records(predictions)
+    if kinds == {list} and len(set(map(len, predictions))) == 1:
+        return Rows(tuple(f"prediction_{place}" for place in range(len(predictions[0]))), predictions)
+    return Rows(("prediction",), [(one,) for one in predictions])
+
+
+def read_body(content_type: str, body: bytes) -> Rows:
+    """What was sent, one row for each of the request's; none if it cannot be told.
+
+    >>> read_body("", b'{"dataframe_split": {"columns": ["x"], "data": [[1], [2]]}}')
+    Rows(names=('x',), values=[[1], [2]])
+    """
+    media = content_type.partition(";")[0].strip().lower()
+    try:
+        if media == "text/csv":
+            return _read_csv(body)
+        if media == "application/vnd.apache.parquet":
+            return _read_parquet(body)
+        return _read_json(orjson.loads(body))
+    except (ValueError, TypeError, KeyError):
+        return Rows((), [])
+
+
+def _read_json(document: Mapping[str, Any]) -> Rows:
+    if "dataframe_split" in document:
+        data = document["dataframe_split"]
+        return _read_lists(data["data"], data.get("columns"))
+    for form in ("dataframe_records", "inputs", "instances"):
+        if form in document:
+            return _read_any(document[form])
+    return Rows((), [])
+
+
+def _read_any(data: Any) -> Rows:
+    if type(data) is dict:
+        return _read_columns(data)
+    kinds = set(map(type, data))
+    if kinds == {dict}:
+        return _read_records(data)
+    return _read_lists(data, None) if kinds == {list} else Rows(("0",), [(one,) for one in data])
+
+
+def _read_lists(rows: list[list[Any]], columns: list[Any] | None) -> Rows:
+    widths = set(map(len, rows))
+    if columns is None and max(widths) > MAX_UNNAMED:
+        return Rows(("0",), [(row,) for row in rows])
+    names = tuple(map(str, columns)) if columns is not None else tuple(map(str, range(max(widths))))
+    return _make_rows(names, rows) if widths == {len(names)} else Rows((), [])
+
+
+def _make_rows(names: tuple[str, ...], rows: list[Any]) -> Rows:
+    """None if a name stands twice: which value is meant cannot be told."""
+    return Rows(names, rows) if len(set(names)) == len(names) else Rows((), [])
+
+
+def _read_records(records: list[dict[str, Any]]) -> Rows:
+    names = tuple(records[0])
+    if all(tuple(record) == names for record in records[1:]):
+        return Rows(names, [list(record.values()) for record in records])
+    names = tuple(dict.fromkeys(name for record in records for name in record))
+    return Rows(names, [[record.get(name) for name in names] for record in records])
+
+
+def _read_columns(data: dict[str, Any]) -> Rows:
+    if not all(type(column) is list for column in data.values()):
+        return Rows(tuple(data), [list(data.values())])
+    return Rows(tuple(data), list(zip(*data.values(), strict=True)))
+
+
+def _read_csv(body: bytes) -> Rows:
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and few send CSV
+    from pyarrow import csv  # noqa: PLC0415 - as above
+
+    options = csv.ConvertOptions(timestamp_parsers=[], strings_can_be_null=True)
+    table = csv.read_csv(pa.BufferReader(body), convert_options=options)
+    return _read_table(table)
+
+
+def _read_parquet(body: bytes) -> Rows:
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and few send Parquet
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    return _read_table(pq.ParquetFile(pa.BufferReader(body)).read())
+
+
+def _read_table(table: Any) -> Rows:
+    columns = [[_write_moment(value) for value in column.to_pylist()] for column in table.columns]
+    return _make_rows(tuple(map(str, table.column_names)), list(zip(*columns, strict=True)))
+
+
+def _write_moment(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

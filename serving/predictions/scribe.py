@@ -1,0 +1,145 @@
+"""The clerk's thread that writes: frames of raw bytes become files, and whoever handed them over is told."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from registry import GreenroomError, PredictionWriter
+
+from .intake import Batch, Intake
+from .records import COMPILED, FEEDBACK, Record, unpack
+from .rows import Sheet, read_answer, read_body
+from .tally import UNREADABLE
+
+__all__ = ["Scribe"]
+
+MAX_PAUSE_S: Final = 5.0
+"""Between two tries while the sink takes nothing."""
+STOP_S: Final = 10.0
+"""How long a sink that takes nothing may hold up the end."""
+TELL_S: Final = 60.0
+PATHS: Final = {True: "compiled", False: "native"}
+
+_log = logging.getLogger("greenroom.serving")
+
+
+class Scribe:
+    """Writes until the intake is closed and empty; run by a thread.
+
+    Args:
+        intake: Where frames wait.
+        writer: Writes the log's files.
+        redacted: Columns that nobody may keep.
+        done: Called after each file, from the thread: there is room again.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        writer: PredictionWriter,
+        *,
+        redacted: Iterable[str],
+        done: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._writer = writer
+        self._redacted = frozenset(redacted)
+        self._done = done
+        self._stopping = threading.Event()
+        self._give_up_s = float("inf")
+        self._told_s = -TELL_S
+
+    def stop(self) -> None:
+        """From now on a sink that takes nothing is waited for no longer than a moment."""
+        self._give_up_s = time.monotonic() + STOP_S
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Writes; returns how many records were given up at the end."""
+        try:
+            self._writer.sweep()
+        except GreenroomError as error:
+            self._tell(error)
+        given_up = 0
+        while batches := self._intake.take():
+            given_up += self._write(batches)
+            self._done()
+        return given_up
+
+    def _write(self, batches: Sequence[Batch]) -> int:
+        sheets: dict[str, Sheet] = {}
+        truths: list[tuple[str, Any, int, int]] = []
+        counts = [self._read(batch, sheets, truths) for batch in batches]
+        parts = [
+            part
+            for version, sheet in sheets.items()
+            if sheet.has_rows
+            for part in self._writer.encode_predictions(version, **sheet.list_columns())
+        ]
+        if truths:
+            ids, values, times_us, arrived_us = zip(*truths, strict=True)
+            parts += self._writer.encode_feedback(
+                ids=ids, truths=values, times_us=times_us, arrived_us=arrived_us
+            )
+        for part in parts:
+            if not self._put(part, batches):
+                return sum(batch.records for batch in batches)
+        for batch, count in zip(batches, counts, strict=True):
+            lost = {UNREADABLE: count[UNREADABLE]} if count[UNREADABLE] else {}
+            batch.sender.settle(count["logged"], count["feedback"], lost, "")
+        return 0
+
+    def _read(
+        self, batch: Batch, sheets: dict[str, Sheet], truths: list[tuple[str, Any, int, int]]
+    ) -> Counter[str]:
+        count: Counter[str] = Counter()
+        for record in unpack(batch.payload):
+            if record.kind == FEEDBACK:
+                truth, time_us = orjson.loads(record.body)
+                truths.append((record.request_id, truth, time_us, record.time_us))
+                count["feedback"] += 1
+            else:
+                count["logged" if self._add(record, sheets) else UNREADABLE] += 1
+        return count
+
+    def _add(self, record: Record, sheets: dict[str, Sheet]) -> bool:
+        try:
+            outputs = read_answer(record.answer)
+        except ValueError:
+            return False
+        sheet = sheets.get(record.version)
+        if sheet is None:
+            sheet = sheets[record.version] = Sheet(self._redacted)
+        inputs = read_body(record.content_type, record.body)
+        sheet.add(record.request_id, record.time_us, PATHS[record.kind == COMPILED], inputs, outputs)
+        return True
+
+    def _put(self, part: tuple[str, bytes], batches: Sequence[Batch]) -> bool:
+        """Tries until it is written; returns False when there is no more time."""
+        pause_s = 0.1
+        while True:
+            try:
+                self._writer.write(part)
+            except GreenroomError as error:
+                self._tell(error)
+                for sender in {id(batch.sender): batch.sender for batch in batches}.values():
+                    sender.settle(0, 0, {}, str(error))
+            else:
+                return True
+            if time.monotonic() >= self._give_up_s:
+                return False
+            if self._stopping.is_set():
+                time.sleep(min(pause_s, 0.5))
+            else:
+                self._stopping.wait(pause_s)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
+
+    def _tell(self, error: GreenroomError) -> None:
+        if time.monotonic() - self._told_s >= TELL_S:
+            self._told_s = time.monotonic()
+            _log.error("Predictions wait, because their log cannot be written: %s", error)
