@@ -47,6 +47,7 @@ class Settings:
         cache_dir: ``GREENROOM_CACHE_DIR``: artifacts kept for a restart; ``$XDG_CACHE_HOME/greenroom`` or
             ``~/.cache/greenroom`` where unset (XDG Base Directory Specification).
         refuses_rows: False with ``GREENROOM_CONTRACT=off``: no row is refused for breaking a contract.
+        refuses_strangers: False with ``GREENROOM_GUARD=off``: no row is answered *nothing found*.
     """
 
     tracking_uri: str = DEFAULT_TRACKING_URI
@@ -58,6 +59,7 @@ class Settings:
     s3_endpoint_url: str | None = None
     cache_dir: str = "~/.cache/greenroom"
     refuses_rows: bool = True
+    refuses_strangers: bool = True
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -78,6 +80,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             "GREENROOM_CACHE_DIR", f"{variables.get('XDG_CACHE_HOME', '~/.cache')}/greenroom"
         ),
         refuses_rows=variables.get("GREENROOM_CONTRACT") != "off",
+        refuses_strangers=variables.get("GREENROOM_GUARD") != "off",
     )
 
 

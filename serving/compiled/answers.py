@@ -7,64 +7,100 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import Weigh, make_bend, make_choice, make_weigh
 from .estimators import sigmoid, softmax
 
 __all__ = ["Answer", "make_answer"]
 
+_ANSWER: Final = "answer"
 Numbers = NDArray[np.float64]
 Answer = Callable[[Numbers], list[Any]]
 """Raw scores of shape (rows, outputs) to one JSON value per row."""
 
 
-def make_answer(head: Mapping[str, Any], output: Mapping[str, Any]) -> Answer:
+def make_answer(
+    head: Mapping[str, Any], output: Mapping[str, Any], layer: Mapping[str, Any] | None = None
+) -> Answer:
     """Builds the function for one kind of output.
 
     Args:
         head: Of the plan's document: ``task``, ``labels``, ``decide``, ``probability``, ``link``.
         output: Of the plan's document: ``kind`` (``label``, ``vector``, ``record``), ``answer`` (its name in
             the record, or empty) and ``names`` of the probabilities in the record.
+        layer: Of the plan's document, ``answer``: ``labels``, ``calibration``, ``threshold``.
     """
-    label = _make_label(head)
-    if output["kind"] == "label":
-        return label
-    weigh = _PROBABILITIES[head["probability"]] if head["probability"] else None
+    layer = layer or {}
+    head = {**head, "labels": layer.get("labels", head.get("labels"))}
+    weigh, choose = None, None
+    if head["probability"]:
+        weigh = make_weigh(_PROBABILITIES[head["probability"]], layer, len(head["labels"]))
+        if layer.keys() & {"calibration", "threshold"}:
+            choose = make_choice(layer)
     if output["kind"] == "vector" and weigh is not None:
         return lambda scores: weigh(scores).tolist()
-    record = _make_record(label, weigh, output["answer"], output["names"])
+    record = _make_record(head, output, weigh, choose)
+    if output["kind"] == "label":
+        return _make_label(head) if choose is None else _flatten(record)
     if head["probability"] in _SINGLES and output["names"]:
-        return _make_single(head, output, record)
+        return _make_single(head, output, layer, record)
     return record
 
 
-def _make_single(head: Mapping[str, Any], output: Mapping[str, Any], many: Answer) -> Answer:
+def _make_single(
+    head: Mapping[str, Any], output: Mapping[str, Any], layer: Mapping[str, Any], many: Answer
+) -> Answer:
     """One row with one score needs no arrays."""
     first, second = output["names"]
     name, (no, yes) = output["answer"], head["labels"]
-    decide, weigh = _SINGLE_DECISIONS[head["decide"]], _SINGLES[head["probability"]]
+    decide, weigh, bend = _SINGLE_DECISIONS[head["decide"]], _SINGLES[head["probability"]], make_bend(layer)
+    threshold, is_calibrated = layer.get("threshold"), "calibration" in layer
 
     def record(scores: Numbers) -> list[Any]:
         if scores.size != 1:
             return many(scores)
         score = scores.item()
-        share = weigh(score)
-        answer = {name: yes if decide(score) else no} if name else {}
-        return [{**answer, first: 1.0 - share, second: share}]
+        share = bend(weigh(score))
+        other = 1.0 - share
+        if threshold is not None:
+            is_yes = share >= threshold
+        else:
+            is_yes = share > other if is_calibrated else decide(score)
+        answer = {name: yes if is_yes else no} if name else {}
+        return [{**answer, first: other, second: share}]
 
     return record
 
 
 def _make_record(
-    label: Answer, weigh: Callable[[Numbers], Numbers] | None, answer: str, names: Sequence[str]
+    head: Mapping[str, Any],
+    output: Mapping[str, Any],
+    weigh: Weigh | None,
+    choose: Callable[[Numbers], Sequence[int]] | None,
 ) -> Answer:
+    """Records of an answer, of probabilities, or of both. ``choose``: answers come from these."""
+    names: Sequence[str] = output.get("names", ())
+    answer: str = output.get("answer", _ANSWER)
     keys = ([answer] if answer else []) + list(names)
+    label = _make_label(head)
+
+    def choose_labels(shares: Numbers) -> list[Any]:
+        assert choose is not None
+        return [head["labels"][place] for place in choose(shares)]
 
     def record(scores: Numbers) -> list[Any]:
-        columns: list[Sequence[Any]] = [label(scores)] if answer else []
-        if weigh is not None and names:
-            columns.extend(weigh(scores).T.tolist())
+        shares = weigh(scores) if weigh is not None and (names or choose) else None
+        columns: list[Sequence[Any]] = []
+        if answer:
+            columns.append(label(scores) if choose is None or shares is None else choose_labels(shares))
+        if shares is not None and names:
+            columns.extend(shares.T.tolist())
         return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
     return record
+
+
+def _flatten(record: Answer) -> Answer:
+    return lambda scores: [row[_ANSWER] for row in record(scores)]
 
 
 def _make_label(head: Mapping[str, Any]) -> Answer:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from registry import parse_contract
 
 from .errors import NotCompilableError
 
-__all__ = ["Opened", "open_artifact"]
+__all__ = ["Opened", "OpenedContract", "make_strict", "open_artifact"]
 
 _TABLE_TYPES: Final = frozenset({"double", "float", "long", "integer", "boolean", "string"})
 _TENSORS: Final = {"float64": "double", "float32": "float", "int64": "long"}
@@ -25,7 +25,7 @@ _LAYER_TYPES: Final = _TABLE_TYPES | {"datetime"}
 _LAYER_KEYS: Final = frozenset(
     {
         *("columns", "datetime", "lookups", "features", "format", "task", "target", "classes"),
-        *("output", "has_probability", "serialization", "contract"),
+        *("output", "has_probability", "serialization", "contract", "answer", "guard"),
     }
 )
 
@@ -58,6 +58,7 @@ class Opened:
         function: What MLflow calls: ``predict`` or ``predict_proba``.
         default: The output that is given when none is asked for; empty without layers.
         contract: The data contract, if it has one.
+        guard: The model's own guard, if it has one.
     """
 
     native: Any
@@ -68,6 +69,15 @@ class Opened:
     function: str = "predict"
     default: str = ""
     contract: OpenedContract | None = None
+    guard: Any = field(default=None, repr=False)
+
+
+def make_strict(opened: Opened, *, contract: bool, guard: bool) -> None:
+    """Lets MLflow's model refuse rows by its contract and guard, or not, whatever the environment says."""
+    if opened.contract is not None:
+        opened.contract.switch(contract)
+    if opened.guard is not None:
+        opened.native.unwrap_python_model().refuses = guard
 
 
 def open_artifact(folder: Path) -> Opened:
@@ -120,8 +130,8 @@ def _open_layers(native: Any, code: Path, parts: Path) -> Opened:
         raise NotCompilableError("Its signature and its layers name different columns.")
     made: dict[str, Any] = {"kind": "table", "columns": columns}
     default = output.default or layers["output"]
-    contract = _open_contract(model, parts)
-    return Opened(native, model.pipeline, made, layers, model.rows.tables, default=default, contract=contract)
+    given = Opened(native, model.pipeline, made, layers, model.rows.tables, default=default)
+    return replace(given, contract=_open_contract(model, parts), guard=getattr(model, "guard", None))
 
 
 def _open_contract(model: Any, parts: Path) -> OpenedContract | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .artifacts import Opened
 from .errors import NotCompilableError
 from .files import PlanFiles
+from .guarding import compile_guard
 from .lookups import LookupSlot, compile_lookup
 from .models import CompiledModel, compile_estimator
 from .pipelines import Given, compile_transformer
@@ -21,6 +22,8 @@ LIMIT: Final = 1e30
 """Numbers further from zero take MLflow's path; well inside float32, which trees compare in."""
 MAX_TABLE: Final = 4_000_000
 """Cells of a one-hot table (32 MB)."""
+MAX_SLOPE: Final = 1e8
+"""Of a calibration: what a few last bits (1e-15) become stays below 1e-7."""
 _SEARCHES: Final = frozenset({"GridSearchCV", "RandomizedSearchCV"})
 """Answer as the best estimator that they found."""
 _NAN: Final = float("nan")
@@ -62,6 +65,7 @@ class Assembly:
         self._slots: dict[tuple[str, Source], int] = {}
         self._columns = {name: place for place, name in enumerate(self._raw_names())}
         self._codes: dict[Source, dict[str, Any]] = {}
+        self._marks: dict[Source, dict[str, Any]] = {}
 
     def _refuse_single(self) -> None:
         """scikit-learn scales numbers of 32 bits in 32 bits, step by step; plans compute in 64."""
@@ -110,6 +114,8 @@ class Assembly:
             "input": given,
             "limit": self._find_limit(),
             "contract": self._write_contract(),
+            "answer": self._write_answer(),
+            "guard": self._compile_guard(),
             "params": self._opened.layers is not None,
             "default": self._opened.default or "predict",
             "outputs": _list_outputs(self._opened, self.model),
@@ -126,6 +132,21 @@ class Assembly:
     def _write_contract(self) -> dict[str, Any] | None:
         contract = self._opened.contract
         return None if contract is None else {"text": contract.text, "refuses": contract.refuses}
+
+    def _write_answer(self) -> dict[str, Any]:
+        layer = (self._opened.layers or {}).get("answer", {})
+        curves = layer.get("calibration", {}).get("curves", ())
+        if layer.get("calibration", {}).get("method") == "isotonic" and any(map(_is_steep, curves)):
+            raise NotCompilableError("Its calibration is so steep that the last bit of a probability counts.")
+        return dict(layer)
+
+    def _compile_guard(self) -> dict[str, Any] | None:
+        if self._opened.guard is None or self._opened.layers is None:
+            return None
+        compiled = compile_guard(self._opened.guard, _list_layer_features(self._opened.layers), self._slot)
+        self._arrays |= compiled.arrays
+        self._marks = compiled.tables
+        return compiled.guard
 
     def _slot(self, kind: str, source: Source) -> int:
         if self._opened.input["kind"] == "matrix":
@@ -204,8 +225,8 @@ class Assembly:
                 column = self._columns[source[1]]
                 makers.append({"make": "part", "column": column, "slot": slot, "part": source[2]})
             else:
-                table = {"table": self._codes[source]} if kind == "code" else {}
-                makers.append({"make": kind, "column": self._columns[source[1]], "slot": slot, **table})
+                column = self._columns[source[1]]
+                makers.append({**self._encode(kind, source), "column": column, "slot": slot})
         for number, slots in looked_up.items():
             assert self._opened.layers is not None
             lookup = self._opened.layers["lookups"][number]
@@ -219,12 +240,17 @@ class Assembly:
             makers.append({**compiled.maker, **names})
         return makers
 
+    def _encode(self, kind: str, source: Source) -> dict[str, Any]:
+        if kind == "number":
+            return {"make": "number"}
+        return {"make": "code", "table": (self._marks if kind == "mark" else self._codes)[source]}
+
     def _make_lookup_slot(self, kind: str, source: Source, slot: int) -> LookupSlot:
         if kind == "number":
             using = [feature for feature in self.features if feature.source == source]
             taken = all(self.takes_missing(f) for f in using if isinstance(f, Number))
             return LookupSlot(slot, source[2], None, _NAN if taken else None)
-        table = self._codes[source]
+        table = self._encode(kind, source)["table"]
         codes = dict(zip(table["keys"], map(float, table["codes"]), strict=True))
         missing, unknown = (
             None if value is None else float(value) for value in (table["missing"], table["unknown"])
@@ -284,6 +310,12 @@ def _list_layer_features(layers: Mapping[str, Any]) -> dict[str, Feature]:
     return made
 
 
+def _is_steep(curve: Sequence[Sequence[float]]) -> bool:
+    """Whether an isotonic curve, places and values, turns rounding into a difference that is seen."""
+    places, values = (np.asarray(part) for part in curve)
+    return bool((np.diff(values) > MAX_SLOPE * np.diff(places)).any())
+
+
 def _list_outputs(opened: Opened, model: CompiledModel) -> dict[str, Any]:
     label = {"kind": "label"}
     if opened.layers is None:
@@ -292,16 +324,17 @@ def _list_outputs(opened: Opened, model: CompiledModel) -> dict[str, Any]:
         if model.head["probability"] is None:
             raise NotCompilableError("Its probabilities are not known.")
         return {"predict": {"kind": "vector"}}
+    layer, guarded = opened.layers.get("answer", {}), {"guard": opened.guard is not None}
     if not opened.layers["has_probability"]:
-        return {"answer": label, "full": {"kind": "record", "answer": "answer", "names": []}}
+        return {"answer": label, "full": {"kind": "record", "answer": "answer", "names": [], **guarded}}
     if model.head["probability"] is None:
         raise NotCompilableError("Its probabilities are not known.")
-    classes = [str(label) for label in opened.layers["classes"]]
+    classes = [str(label) for label in layer.get("labels", opened.layers["classes"])]
     full = [f"probability_{label}" for label in classes]
     return {
         "answer": label,
         "probability": {"kind": "record", "answer": "", "names": classes},
-        "full": {"kind": "record", "answer": "answer", "names": full},
+        "full": {"kind": "record", "answer": "answer", "names": full, **guarded},
     }
 
 

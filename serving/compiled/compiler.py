@@ -108,21 +108,24 @@ def _compile(artifact: Path, out: Path) -> CompileReport:
 
 
 def _compare(files: "PlanFiles", opened: "Opened", rows: Sequence[list[Any]]) -> tuple[int, Any]:
-    """Compares the answers, on rows that the contract refuses too, and then what is refused.
+    """Compares the answers to all rows, also those that contract and guard refuse, then what these say.
 
     Returns:
         On how many rows, and a request that is answered.
     """
+    from .artifacts import make_strict  # noqa: PLC0415 - heavy
     from .breaking import make_breaking_rows  # noqa: PLC0415 - heavy
     from .parity import check_parity, check_refusals, find_example  # noqa: PLC0415 - heavy
     from .plan import Plan  # noqa: PLC0415 - heavy
 
-    if opened.contract is not None:
-        opened.contract.switch(False)
-    compared = check_parity(Plan(files, refuses_rows=False), opened, rows)
+    make_strict(opened, contract=False, guard=False)
+    compared = check_parity(Plan(files, refuses_rows=False, refuses_strangers=False), opened, rows)
     strict = Plan(files)
+    if opened.guard is not None:
+        make_strict(opened, contract=False, guard=True)
+        check_parity(Plan(files, refuses_rows=False), opened, rows)
     if opened.contract is not None and opened.contract.refuses:
-        opened.contract.switch(True)
+        make_strict(opened, contract=True, guard=True)
         check_refusals(strict, opened, make_breaking_rows(opened, rows[:MAX_BASES]))
     return compared, find_example(strict, opened, rows)
 

@@ -235,13 +235,16 @@ class FeatureMatrix:
     Args:
         groups: Of the plan's document: which slots become which features, and by which steps.
         width: How many features.
+        slots: How many slots; some may become no feature.
         arrays: The plan's arrays.
     """
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]], width: int, arrays: Mapping[str, Any]) -> None:
+    def __init__(
+        self, groups: Sequence[Mapping[str, Any]], width: int, slots: int, arrays: Mapping[str, Any]
+    ) -> None:
         self._width = width
         self._groups = [_Group(group, arrays) for group in groups]
-        self._is_plain = len(self._groups) == 1 and self._groups[0].is_whole(width)
+        self._is_plain = len(self._groups) == 1 and slots == width and self._groups[0].is_whole(width)
 
     def make(self, slots: Numbers) -> Numbers:
         """Returns the features, shape (rows, width), C order; may be ``slots`` itself."""

@@ -22,6 +22,7 @@ from .errors import PlanError
 from .estimators import ALONE, make_score
 from .features import FeatureMatrix, make_maker
 from .files import PlanFiles, read_plan
+from .guards import Verdict, make_guard
 from .values import Column, Doubt, Value
 
 __all__ = ["MEDIA_TYPE", "Batch", "Plan", "PlanError", "open_plan"]
@@ -58,7 +59,10 @@ def open_plan(folder: Path) -> "Plan":
     Raises:
         PlanError: Its files are not as they were written, or ONNX Runtime is needed and missing.
     """
-    return Plan(read_plan(folder), refuses_rows=read_settings().refuses_rows)
+    settings = read_settings()
+    return Plan(
+        read_plan(folder), refuses_rows=settings.refuses_rows, refuses_strangers=settings.refuses_strangers
+    )
 
 
 class Plan:
@@ -67,21 +71,27 @@ class Plan:
     Args:
         files: What it consists of.
         refuses_rows: Whether a row may be refused because it breaks the model's data contract.
+        refuses_strangers: Whether a row that the model's guard refuses is answered null.
     """
 
-    def __init__(self, files: PlanFiles, *, refuses_rows: bool = True) -> None:
+    def __init__(
+        self, files: PlanFiles, *, refuses_rows: bool = True, refuses_strangers: bool = True
+    ) -> None:
         document, arrays = files.document, files.arrays
         self._example: bytes = orjson.dumps(document["example"])
         self._width: int = document["slots"]
         self._default: str = document["default"]
         self._has_params: bool = document["params"]
         self._makers = [make_maker(maker, arrays) for maker in document["makers"]]
-        self._features = FeatureMatrix(document["features"], document["width"], arrays)
+        self._features = FeatureMatrix(document["features"], document["width"], self._width, arrays)
         self._score = make_score(document["estimator"], arrays, files.graph)
         self._alone = document["estimator"]["kind"] in ALONE
+        self._outputs: dict[str, Any] = document["outputs"]
         self._answers = {
-            name: make_answer(document["head"], output) for name, output in document["outputs"].items()
+            name: make_answer(document["head"], output, document["answer"])
+            for name, output in self._outputs.items()
         }
+        self._guard = make_guard(document, arrays, refuses=refuses_strangers)
         self._table, self._matrix, self._contract = None, None, None
         if document["input"]["kind"] == "table":
             self._contract, columns = make_check(document, refuses_rows=refuses_rows)
@@ -156,23 +166,38 @@ class Plan:
 
     def run(self, batches: Sequence[Batch]) -> list[bytes]:
         """Answers several requests at once; returns their bodies in the same order."""
-        features = self._features.make(_stack(batches))
+        slots = _stack(batches)
+        features = self._features.make(slots)
         if self._alone and len(batches) > 1:
             bounds = list(accumulate((batch.rows for batch in batches), initial=0))
             parts = [self._score(features[start:end]) for start, end in pairwise(bounds)]
             scores = np.concatenate(parts)
         else:
             scores = self._score(features)
-        if len(batches) == 1:
-            return [_write(self._answers[batches[0].output](scores))]
         outputs = {batch.output for batch in batches}
+        verdict = self._judge(slots, outputs)
         if len(outputs) == 1:
-            return _split(self._answers[outputs.pop()](scores), batches)
+            predictions = self._answer(outputs.pop(), scores, verdict)
+            return [_write(predictions)] if len(batches) == 1 else _split(predictions, batches)
         bodies, at = [], 0
         for batch in batches:
-            bodies.append(_write(self._answers[batch.output](scores[at : at + batch.rows])))
+            rows = slice(at, at + batch.rows)
+            said = self._answer(batch.output, scores[rows], verdict and verdict.take(rows))
+            bodies.append(_write(said))
             at += batch.rows
         return bodies
+
+    def _judge(self, slots: NDArray[np.float64], outputs: set[str]) -> Verdict | None:
+        guard = self._guard
+        if guard is None or not any(guard.is_asked(self._outputs[output]) for output in outputs):
+            return None
+        return guard.judge(slots)
+
+    def _answer(self, output: str, scores: NDArray[np.float64], verdict: Verdict | None) -> list[Any]:
+        predictions = self._answers[output](scores)
+        if self._guard is None or verdict is None:
+            return predictions
+        return self._guard.apply(predictions, verdict, self._outputs[output])
 
     def warm(self) -> None:
         """Answers a row that compilation answered too, by every output.
