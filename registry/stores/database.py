@@ -6,6 +6,7 @@ from typing import Any, Final
 from registry.errors import AccessDeniedError, GreenroomError, NotFoundError, StoreError, UnreachableError
 
 from .address import parse_address
+from .schema import check_schema
 
 __all__ = ["check_database", "is_database"]
 
@@ -37,7 +38,7 @@ def check_database(uri: str, timeout_s: float, *, variable: str, may_create: boo
     Raises:
         NotFoundError: There is no such file or database.
         AccessDeniedError: It does not accept the user or the password.
-        StoreError: Its driver is missing, or it is no such database.
+        StoreError: Its driver is missing, it is no such database, or its tables are another MLflow's.
         UnreachableError: No answer.
     """
     shown, hint = parse_address(uri).text, f"Check {variable}."
@@ -46,7 +47,7 @@ def check_database(uri: str, timeout_s: float, *, variable: str, may_create: boo
     from sqlalchemy import exc  # noqa: PLC0415 - slow import
 
     try:
-        _knock(uri, timeout_s)
+        _knock(uri, timeout_s, shown)
     except (ImportError, exc.NoSuchModuleError) as error:
         raise _word_driver(uri, shown, error) from error
     except exc.ArgumentError as error:
@@ -75,7 +76,7 @@ def _check_file(uri: str, shown: str, hint: str, *, may_create: bool) -> bool:
     return False
 
 
-def _knock(uri: str, timeout_s: float) -> None:
+def _knock(uri: str, timeout_s: float, shown: str) -> None:
     from sqlalchemy import create_engine, make_url, pool, text  # noqa: PLC0415 - slow import
 
     family = make_url(uri).get_backend_name()
@@ -86,6 +87,7 @@ def _knock(uri: str, timeout_s: float) -> None:
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1 FROM sqlite_master" if family == "sqlite" else "SELECT 1"))
+            check_schema(connection, shown)
     finally:
         engine.dispose()
 
