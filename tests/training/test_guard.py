@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
@@ -9,8 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
+from mlflow import MlflowClient
 
-from registry import DataError, Settings, UsageError, check_trust
+from registry import (
+    DataError,
+    PromotionRequest,
+    Settings,
+    UsageError,
+    check_trust,
+    open_ledger,
+    promote,
+)
+from registry.policy import MetricPolicy, Policy
+from tests.fixtures.mlflow_stores import copy_template
 from tests.training.conftest import Traces
 from training import Job, plan_training, train
 from training.artifact.guard import LIMIT, MISMATCH, STRANGE, Guard, load_guard
@@ -168,9 +180,12 @@ def test_later_rows_calibrate_where_the_split_is_by_time() -> None:
     assert layer.guard.scale[0] * 256 == pytest.approx(features["size"].iloc[:768].std(), rel=0.01)
 
 
-@pytest.fixture
-def model(settings: Settings, traces: Traces) -> Any:
-    """A guarded model as plain MLflow opens it, text labels and all."""
+@pytest.fixture(scope="module")
+def trained(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Traces]:
+    """A guarded model with text labels, in a store that the tests after it share."""
+    folder = tmp_path_factory.mktemp("guarded")
+    uri = copy_template(sqlite_template, folder / "mlflow.db", str(folder / "mlruns" / "0"))
+    settings = Settings(tracking_uri=uri, registry_uri=uri)
     job = Job.from_frame(
         make_rows(1),
         name="guarded",
@@ -181,14 +196,16 @@ def model(settings: Settings, traces: Traces) -> Any:
         evaluation={"importance": {"rows": 0}},
     )
     train(job, settings=settings)
-    return mlflow.pyfunc.load_model(str(traces.find_model()))
+    return settings, Traces(MlflowClient(uri))
 
 
 def test_a_refused_row_is_answered_null_everywhere_and_says_so_in_full(
-    model: Any, traces: Traces, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Settings, Traces], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _, traces = trained
     folder = traces.find_model()
     check_trust(folder)
+    model: Any = mlflow.pyfunc.load_model(str(folder))
     run = traces.runs[0]
     assert 0 <= run.data.metrics["guard_refused"] < 0.15
     assert run.data.params["split.rows_guard"] == "192"
@@ -215,3 +232,19 @@ def test_a_refused_row_is_answered_null_everywhere_and_says_so_in_full(
     assert bold.predict(sent, params={"output": "full"})["nothing_found"].tolist() == [False, True]
     kept = load_guard(folder / "artifacts" / "parts", "guard.json")
     assert kept.measure(sent).tolist() == model.unwrap_python_model().guard.measure(sent).tolist()
+
+
+def test_gates_judge_a_guarded_model_by_all_rows_and_count_what_it_would_refuse(
+    trained: tuple[Settings, Traces],
+) -> None:
+    """Labels are not what the truth is called, and refused rows have no answer: neither stops a gate."""
+    settings, _ = trained
+    ledger = open_ledger("guarded", settings=settings)
+    strict = Policy(guard=True, max_refused=0.15, metric=MetricPolicy(name="error", floor=0.4))
+    assert promote(ledger, PromotionRequest("guarded", "staging", policy=strict)).verdict == "yes"
+    outcome = promote(ledger, PromotionRequest("guarded", "production", policy=strict))
+    said = {gate.name: gate for gate in outcome.gates}
+    assert said["guard"].verdict == "yes"
+    assert (said["refusals"].verdict, said["refusals"].numbers["rows"]) == ("yes", 240)
+    assert said["floor"].verdict == "yes"
+    assert outcome.verdict == "yes"
