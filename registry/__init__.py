@@ -172,12 +172,12 @@ _ROOMS = {
     "environment": [
         "Settings",
         "get_child_environment",
+        "get_host",
         "get_user_name",
         "keep_variable",
         "limit_mlflow",
         "read_settings",
     ],
-        "get_host",
     "errors": [
         "AccessDeniedError",
         "AlreadyExistsError",

@@ -49,7 +49,8 @@ def _load(point: EntryPoint) -> Command:
 def _introduce(found: dict[str, EntryPoint]) -> str:
     width = max((len(name) for name in found), default=0)
     lines = [f"  {name:<{width}}  {_load(found[name]).help}" for name in sorted(found)]
-    others = "Beside it: train-model, promote-model, serve-model. Every command has --help and --json."
+    beside = "train-model, promote-model, serve-model, score-model"
+    others = f"Beside it: {beside}. Every command has --help and --json."
     return "\n".join([INTRODUCTION, *lines, "", others])
 
 

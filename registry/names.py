@@ -41,7 +41,7 @@ class Tag:
     HEAD_RUN: Final = "greenroom.head_run"
     """On the registered model and the ledger experiment, a hint only: the newest chapter's run id."""
     KIND: Final = "greenroom.kind"
-    """On a run: ``ledger``, ``evidence``, ``training`` or ``journal``."""
+    """On a run: ``ledger``, ``evidence``, ``scoring``, ``training`` or ``journal``."""
     DATA_SHA256: Final = "greenroom.data_sha256"
     """On a training run: sha256 of the whole data set."""
     EVIDENCE: Final = "greenroom.evidence"
