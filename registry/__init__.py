@@ -78,9 +78,14 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         format_evaluation as format_evaluation,
         parse_evaluation as parse_evaluation,
     )
+    from .gates.auc import find_influence as find_influence
+    from .gates.bootstrap import estimate as estimate
     from .gates.extensions import Gate as Gate
+    from .gates.losses import choose_metric as choose_metric, compute_loss as compute_loss
     from .gates.material import Material as Material
+    from .gates.units import gather as gather
     from .gates.verdict import GateResult as GateResult
+    from .journal import Journal as Journal, Page as Page
     from .ledger.entry import Entry as Entry
     from .ledger.ledger import Actor as Actor, Ledger as Ledger
     from .ledger.state import Holding as Holding, State as State
@@ -95,7 +100,12 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
         check_stage as check_stage,
         parse_model_ref as parse_model_ref,
     )
-    from .policy import Policy as Policy, read_policy as read_policy
+    from .policy import (
+        MetricPolicy as MetricPolicy,
+        MonitorPolicy as MonitorPolicy,
+        Policy as Policy,
+        read_policy as read_policy,
+    )
     from .predictions.batch import (
         append_feedback as append_feedback,
         append_predictions as append_predictions,
@@ -195,16 +205,21 @@ _ROOMS = {
         "UsageError",
     ],
     "evaluation": ["EvaluationRows", "TaskKind", "format_evaluation", "parse_evaluation"],
+    "gates.auc": ["find_influence"],
+    "gates.bootstrap": ["estimate"],
     "gates.extensions": ["Gate"],
+    "gates.losses": ["choose_metric", "compute_loss"],
     "gates.material": ["Material"],
+    "gates.units": ["gather"],
     "gates.verdict": ["GateResult"],
+    "journal": ["Journal", "Page"],
     "ledger.entry": ["Entry"],
     "ledger.ledger": ["Actor", "Ledger"],
     "ledger.state": ["Holding", "State"],
     "manifest": ["Manifest", "compute_manifest"],
     "moves": ["adopt", "rollback"],
     "names": ["PRODUCTION", "STAGES", "STAGING", "Tag", "check_model_name", "check_stage", "parse_model_ref"],
-    "policy": ["Policy", "read_policy"],
+    "policy": ["MetricPolicy", "MonitorPolicy", "Policy", "read_policy"],
     "predictions.batch": ["append_feedback", "append_predictions"],
     "predictions.parts": ["PredictionWriter"],
     "predictions.places": ["check_log"],

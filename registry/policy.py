@@ -18,6 +18,7 @@ __all__ = [
     "EvaluationPolicy",
     "LatencyPolicy",
     "MetricPolicy",
+    "MonitorPolicy",
     "Policy",
     "SlicesPolicy",
     "read_policy",
@@ -148,6 +149,33 @@ class ApprovalPolicy(_Section):
     self_declared: bool = False
 
 
+class MonitorPolicy(_Section):
+    """What ``monitor-model`` calls drift or worse quality, and what follows. Promotions do not look at it.
+
+    Attributes:
+        level: Share of quiet windows that may be called drifted, all columns together.
+        min_effect: Share of a column's rows that must have moved for it to count.
+        min_rows: Predictions below which a window is not judged.
+        windows: So many windows in a row must say the same before it is an alarm.
+        ignore: Columns that nobody wants compared.
+        margin: How much worse live quality may be than on the reference, in the metric's own unit; None:
+            0.01, for regression 2 % of the reference's loss.
+        truth_share: Share of a window's predictions whose truth must be known before its quality is judged.
+        on_drift: What an alarm about inputs or scores leads to.
+        on_quality: What an alarm about live quality leads to.
+    """
+
+    level: float = Field(default=0.05, gt=0, lt=0.5)
+    min_effect: float = Field(default=0.05, ge=0, lt=1)
+    min_rows: int = Field(default=200, ge=20)
+    windows: int = Field(default=2, ge=1, le=20)
+    ignore: tuple[str, ...] = ()
+    margin: float | None = Field(default=None, ge=0)
+    truth_share: float = Field(default=0.8, gt=0, le=1)
+    on_drift: Literal["nothing", "retrain"] = "nothing"
+    on_quality: Literal["nothing", "retrain", "rollback"] = "nothing"
+
+
 class Policy(_Section):
     """A policy; without a file these defaults hold (superiority for production, and integrity everywhere).
 
@@ -159,12 +187,15 @@ class Policy(_Section):
         timeout_s: Seconds a model may take to load and answer.
         signature: ``compatible``: whoever calls the holder can call the candidate in the same way.
         contract: Whether the artifact must carry a data contract (``contract.json``).
+        guard: Whether it must carry a guard that answers *nothing found* (``guard.json``).
+        max_refused: Largest share of the evaluation rows that the candidate's guard may refuse.
         evaluation: Rows to judge by.
         metric: What better means.
         slices: What must not get worse.
         calibration: Whether probabilities come true.
         latency: What predicting may cost.
         approval: Whose word it needs.
+        monitor: What live predictions are watched for, and what follows.
         gates: Settings of the team's own gates (entry point ``greenroom.gates``), by name; only gates that
             are named here are asked.
     """
@@ -175,20 +206,21 @@ class Policy(_Section):
     timeout_s: float = Field(default=600.0, gt=0)
     signature: Literal["any", "compatible"] = "any"
     contract: bool = False
+    guard: bool = False
+    max_refused: float | None = Field(default=None, ge=0, lt=1)
     evaluation: EvaluationPolicy = Field(default_factory=EvaluationPolicy)
     metric: MetricPolicy = Field(default_factory=MetricPolicy)
     slices: SlicesPolicy = Field(default_factory=SlicesPolicy)
     calibration: CalibrationPolicy = Field(default_factory=CalibrationPolicy)
     latency: LatencyPolicy = Field(default_factory=LatencyPolicy)
     approval: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
+    monitor: MonitorPolicy = Field(default_factory=MonitorPolicy)
     gates: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @property
     def alpha(self) -> float:
         """The chance, over all attempts against one holder, that an equal version is called better."""
         return 1 - self.confidence
-        guard: Whether it must carry a guard that answers *nothing found* (``guard.json``).
-        max_refused: Largest share of the evaluation rows that the candidate's guard may refuse.
 
     @property
     def asks_rows(self) -> bool:
@@ -197,8 +229,11 @@ class Policy(_Section):
         return bool(any(limit is not None for limit in limits) or self.gates)
 
     def compute_digest(self) -> str:
-        """sha256 over the policy's values, in hexadecimal; the order they are written in is no value."""
-        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """sha256 over what decides a promotion, in hexadecimal; the order it is written in is no value.
+
+        ``[monitor]`` is left out: watching otherwise is no other question to a candidate.
+        """
+        values = json.dumps(self.model_dump(mode="json", exclude={"monitor"}), sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()
 
 
@@ -207,8 +242,6 @@ def read_policy(path: Path | None) -> Policy:
 
     Raises:
         UsageError: It is missing, no TOML, or a key or value is wrong; names file and key.
-    guard: bool = False
-    max_refused: float | None = Field(default=None, ge=0, lt=1)
     """
     if path is None:
         return Policy()

@@ -1,6 +1,6 @@
 """Whether a tracking database has the tables of the MLflow installed here, told without importing it.
 
-MLflow refuses other tables too, seconds later and in a traceback. Source: Alembic's table ``alembic_version``,
+MLflow refuses other tables too, seconds later and with a traceback. Source: the table ``alembic_version``
 and the migrations that MLflow ships in ``store/db_migrations/versions``.
 """
 
