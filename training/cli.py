@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from registry import Answer, Command, run_command
 
+from .online.command import add_online_options, is_online, run_online
 from .schedule_command import add_schedule_options, is_scheduled, read_now, run_schedule
 
 __all__ = ["COMMAND", "main"]
@@ -20,6 +21,7 @@ examples:
   train-model job.toml --dry-run
   train-model job.toml --every '0 3 * * *' --timezone Europe/Zurich --promote staging
   train-model job.toml --every 6h --on-drift
+  train-model job.toml --online --promote production
 """
 
 
@@ -40,12 +42,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="check job and data; write nothing")
     add_schedule_options(parser)
+    add_online_options(parser)
 
 
 def _run(arguments: argparse.Namespace) -> Answer:
     from .jobfile import read_job  # noqa: PLC0415 - pydantic
     from .progress import make_progress  # noqa: PLC0415 - beside its user
 
+    if is_online(arguments):
+        return run_online(arguments)
     if is_scheduled(arguments):
         signal.signal(signal.SIGTERM, _interrupt)
         return run_schedule(arguments)

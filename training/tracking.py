@@ -33,6 +33,7 @@ __all__ = ["REASON_TAG", "DatasetRecord", "Tracker", "TrainingRun", "Version"]
 REASON_TAG: Final = "greenroom.reason"
 """On a FAILED or KILLED training run: why."""
 PARAMS_PER_BATCH: Final = 100
+METRICS_PER_BATCH: Final = 1_000
 MAX_PARAM_LENGTH: Final = 500
 """MLflow takes 6,000 characters; its tables become unreadable long before, and ``job.json`` has it all."""
 MAX_TAG_LENGTH: Final = 7_900
@@ -159,6 +160,20 @@ class Tracker:
             )
         return Version(name, str(made.version))
 
+    def resume_run(self, run_id: str) -> "TrainingRun":
+        """A run that goes on after it was closed, or left open by a process that is gone."""
+        with translating(f"continue the run {run_id}"):
+            run = self.client.get_run(run_id)
+            self.client.update_run(run_id, status="RUNNING")
+        return TrainingRun(self.client, run_id, run.info.experiment_id)
+
+    def close_leftovers(self, experiment_id: str, tag: str, value: str) -> None:
+        """Ends runs with this tag that a process left open when it was killed."""
+        with translating("look for runs that were left open"):
+            where = f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
+            for run in self.client.search_runs([experiment_id], where):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
     def link(self, page: str) -> str:
         """The address of a page of the MLflow UI; without a server, the part after its address."""
         uri = self.settings.tracking_uri.rstrip("/")
@@ -228,6 +243,13 @@ class TrainingRun:
             self._client.log_batch(self.run_id, metrics=numbers, params=first, tags=_to_tags(tags or {}))
             for start in range(0, len(rest), PARAMS_PER_BATCH):
                 self._client.log_batch(self.run_id, params=rest[start : start + PARAMS_PER_BATCH])
+
+    def log_curves(self, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Writes points of curves: name, value, milliseconds, step. The same points again are no error."""
+        now = [Metric(key, value, moment, step) for key, value, moment, step in points]
+        with translating("write metrics"):
+            for start in range(0, len(now), METRICS_PER_BATCH):
+                self._client.log_batch(self.run_id, metrics=now[start : start + METRICS_PER_BATCH])
 
     def log_dataset(self, record: DatasetRecord) -> None:
         """Records the data set as the run's training input."""

@@ -1,0 +1,1 @@
+"""Learning while the truth arrives: each event is first scored by the present model, then learned from."""
