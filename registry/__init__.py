@@ -86,7 +86,6 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
     from .gates.units import gather as gather
     from .gates.verdict import GateResult as GateResult
     from .journal import Journal as Journal, Page as Page
-    from .journal import Journal as Journal
     from .ledger.entry import Entry as Entry
     from .ledger.ledger import Actor as Actor, Ledger as Ledger
     from .ledger.state import Holding as Holding, State as State
@@ -214,7 +213,6 @@ _ROOMS = {
     "gates.units": ["gather"],
     "gates.verdict": ["GateResult"],
     "journal": ["Journal", "Page"],
-    "journal": ["Journal"],
     "ledger.entry": ["Entry"],
     "ledger.ledger": ["Actor", "Ledger"],
     "ledger.state": ["Holding", "State"],
