@@ -42,12 +42,26 @@ class Moved:
 
 
 def rollback(
-    ledger: Ledger, *, to_version: str | None = None, reason: str | None = None, dry_run: bool = False
+    ledger: Ledger,
+    *,
+    to_version: str | None = None,
+    reason: str | None = None,
+    dry_run: bool = False,
+    holder: Holding | None = None,
+    evidence_run: str | None = None,
 ) -> Moved:
     """Production back to the version that held it before, or to any that ever held it.
 
     The version was verified when it was promoted: here only its existence, files and sizes are checked,
     without a download, so that going back takes well under a second. Followers check every digest.
+
+    Args:
+        ledger: The model's history.
+        to_version: Where to go back to; None: what held production before.
+        reason: Why, for the history.
+        dry_run: Write nothing.
+        holder: Only while exactly this holding has production; anything else is a ``conflict``.
+        evidence_run: The run that shows why, for the history.
 
     Raises:
         OrderError: Nothing to go back to, or the version is in production already.
@@ -55,8 +69,18 @@ def rollback(
         ArtifactError: Its files are gone or have other sizes than recorded.
     """
     state = _read(ledger, dry_run=dry_run)
+    wanted, holder = holder, state.holder(PRODUCTION)
+    if wanted is not None and holder != wanted:
+        problem = f"Production of {ledger.name} is at {_name(holder)}, not at {_name(wanted)} any more."
+        return Moved(
+            ledger.name,
+            None,
+            holder.version if holder else None,
+            state.seq,
+            dry_run=dry_run,
+            conflict=problem,
+        )
     target = find_rollback(state, to_version)
-    holder = state.holder(PRODUCTION)
     if holder and (holder.version, holder.created_ms) == (target.version, target.created_ms):
         raise OrderError(f"Version {target.version} of {ledger.name} is in production already.")
     version = _check_target(ledger, target)
@@ -84,6 +108,7 @@ def rollback(
             run_id=version.run_id,
             manifest=target.manifest or None,
             layout=target.layout or None,
+            evidence_run=evidence_run,
             reason=reason,
         )
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("registry", "training", "serving")
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-SCRIPTS = ("train-model", "promote-model", "serve-model", "score-model")
+SCRIPTS = ("train-model", "promote-model", "serve-model", "monitor-model", "score-model")
 BIN = Path(sys.executable).parent
 
 
