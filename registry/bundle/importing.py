@@ -91,27 +91,39 @@ def import_bundle(
     state = ensure_history(ledger)
     _check_not_rejected_here(state, bundle)
     origin = bundle.index.identify()
-    trust = tuple(f"{finding.where}: {finding.what}" for finding in inspect_trust(bundle.artifact))
+    trust = _list_findings(bundle)
     present = _find_present(ledger, state, origin)
     if present:
-        return _tell_present(ledger, state, present, trust)
+        return replace(_tell_present(ledger, state, present), trust=trust)
     done = _Import(ledger, maker, bundle, open_record(ledger, origin), progress).carry_out(origin)
     return replace(done, trust=trust)
 
 
-def preview_import(ledger: Ledger, bundle: Bundle) -> Imported:
-    """What :func:`import_bundle` would do, without writing anything. Raises as it does."""
+def preview_import(ledger: Ledger | None, name: str, bundle: Bundle) -> Imported:
+    """What :func:`import_bundle` would do, without writing anything. Raises as it does.
+
+    Args:
+        ledger: The history of the model that would get it; None where there is no MLflow yet.
+        name: That model.
+        bundle: As ``open_bundle`` checked it.
+    """
     _check_not_rejected_there(bundle)
-    trust = tuple(f"{finding.where}: {finding.what}" for finding in inspect_trust(bundle.artifact))
+    nothing = Imported(name, None, 0, trust=_list_findings(bundle), dry_run=True)
     try:
-        state = preview_history(ledger)
+        state = preview_history(ledger) if ledger else None
     except NotFoundError:
-        return Imported(ledger.name, None, 0, trust=trust, dry_run=True)
+        return nothing
+    if ledger is None or state is None:
+        return nothing
     _check_not_rejected_here(state, bundle)
     present = _find_present(ledger, state, bundle.index.identify())
     if present:
-        return _tell_present(ledger, state, present, trust, dry_run=True)
-    return Imported(ledger.name, None, state.seq, trust=trust, dry_run=True)
+        return replace(_tell_present(ledger, state, present), trust=nothing.trust, dry_run=True)
+    return replace(nothing, seq=state.seq)
+
+
+def _list_findings(bundle: Bundle) -> tuple[str, ...]:
+    return tuple(f"{finding.where}: {finding.what}" for finding in inspect_trust(bundle.artifact))
 
 
 def _check_not_rejected_there(bundle: Bundle) -> None:
@@ -143,18 +155,8 @@ def _find_present(ledger: Ledger, state: State, origin: str) -> Holding | None:
     return known if version.created_ms == known.created_ms else None
 
 
-def _tell_present(
-    ledger: Ledger, state: State, present: Holding, trust: tuple[str, ...], *, dry_run: bool = False
-) -> Imported:
-    return Imported(
-        ledger.name,
-        present.version,
-        state.seq,
-        run_id=present.run_id,
-        already=True,
-        trust=trust,
-        dry_run=dry_run,
-    )
+def _tell_present(ledger: Ledger, state: State, present: Holding) -> Imported:
+    return Imported(ledger.name, present.version, state.seq, run_id=present.run_id, already=True)
 
 
 @dataclass(frozen=True, slots=True)

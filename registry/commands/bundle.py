@@ -110,30 +110,46 @@ def _import(arguments: argparse.Namespace) -> Answer:
     with tempfile.TemporaryDirectory(prefix="greenroom-") as scratch, steps() as progress:
         progress("checking every byte")
         bundle = open_bundle(arguments.file, Path(scratch), digest=arguments.digest or "")
+        if arguments.dry_run:
+            return _answer(bundle, _preview(arguments, bundle), None)
         done, ledger = _bring_in(arguments, bundle, progress)
     outcome = None
-    if arguments.to and done.version and not done.dry_run and not done.already:
+    if arguments.to and done.version and not done.already:
         outcome = _promote(ledger, done.version, arguments.to)
     if done.unfinished:
         say(done.unfinished)
     return _answer(bundle, done, outcome)
 
 
-def _bring_in(arguments: argparse.Namespace, bundle: "Bundle", progress: Any) -> "tuple[Imported, Ledger]":
+def _preview(arguments: argparse.Namespace, bundle: "Bundle") -> "Imported":
     from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
-    from registry.bundle.importing import import_bundle, preview_import  # noqa: PLC0415 - same
+    from registry.bundle.importing import preview_import  # noqa: PLC0415 - same
     from registry.environment import read_settings  # noqa: PLC0415 - same
+    from registry.errors import NotFoundError  # noqa: PLC0415 - same
     from registry.stores import open_store  # noqa: PLC0415 - same
 
-    settings = read_settings()
-    name = check_model_name(arguments.name or bundle.index.origin.model)
-    store = open_store(settings, may_create=not arguments.dry_run)
-    ledger = open_ledger(name, settings=settings, store=store)
-    if arguments.dry_run:
-        return preview_import(ledger, bundle), ledger
+    name, settings = _choose_name(arguments, bundle), read_settings()
+    try:
+        store = open_store(settings)
+    except NotFoundError:
+        return preview_import(None, name, bundle)  # a database that importing would make
+    return preview_import(open_ledger(name, settings=settings, store=store), name, bundle)
+
+
+def _bring_in(arguments: argparse.Namespace, bundle: "Bundle", progress: Any) -> "tuple[Imported, Ledger]":
+    from registry.access import open_ledger  # noqa: PLC0415 - not on the way to --help
+    from registry.bundle.importing import import_bundle  # noqa: PLC0415 - same
+    from registry.environment import read_settings  # noqa: PLC0415 - same
+    from registry.stores import open_store  # noqa: PLC0415 - same
     from registry.stores.making import Maker  # noqa: PLC0415 - imports MLflow
 
+    name, settings = _choose_name(arguments, bundle), read_settings()
+    ledger = open_ledger(name, settings=settings, store=open_store(settings, may_create=True))
     return import_bundle(ledger, Maker(settings), bundle, progress=progress), ledger
+
+
+def _choose_name(arguments: argparse.Namespace, bundle: "Bundle") -> str:
+    return check_model_name(arguments.name or bundle.index.origin.model)
 
 
 def _promote(ledger: "Ledger", version: str, stage: str) -> "Outcome":

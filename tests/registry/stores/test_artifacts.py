@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from registry.errors import AccessDeniedError, ArtifactError, GreenroomError, UnreachableError
-from registry.server import Server, start_server
+from registry.server import Server
 from registry.store import ModelVersion, RegistryStore
 from registry.stores.client import ClientStore
 from registry.stores.files import LocalFiles, check_path, check_sizes, find_local_folder
@@ -20,39 +19,20 @@ from registry.stores.proxied_files import find_proxied_path
 from registry.stores.rest import RestStore
 from registry.testing.artifact_contract import ArtifactContract
 from registry.testing.seeds import MlflowSeed, Seed
-from tests.fixtures.postgres import Postgres
 from tests.fixtures.reverse_proxy import Reply, Seen, StartProxy
 from tests.fixtures.s3 import S3Server
 
 # S3 behind the server, PostgreSQL beside it: the real stores by two URIs
 
 
-@pytest.fixture(scope="module")
-def server(
-    postgres: Postgres, _postgres_template: str, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server-s3")
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in s3_server.environment.items():
-            patch.setenv(key, value)
-        with start_server(
-            backend_store_uri=postgres.create_database(_postgres_template),
-            artifacts=f"s3://{s3_server.bucket}/mlflow",
-            folder=folder,
-            log=folder / "server.log",
-        ) as server:
-            yield server
-            server.process.kill()
-
-
 class TestRestStoreWithS3BehindTheServer(ArtifactContract):
     @pytest.fixture
-    def store(self, server: Server) -> RegistryStore:
-        return RestStore(server.uri)
+    def store(self, mlflow_server_s3: Server) -> RegistryStore:
+        return RestStore(mlflow_server_s3.uri)
 
     @pytest.fixture
-    def seed(self, server: Server) -> Seed:
-        return MlflowSeed(MlflowClient(server.uri, server.uri))
+    def seed(self, mlflow_server_s3: Server) -> Seed:
+        return MlflowSeed(MlflowClient(mlflow_server_s3.uri, mlflow_server_s3.uri))
 
 
 @pytest.fixture

@@ -1,0 +1,190 @@
+"""A model with a past, on a real MLflow of its own: made once, exported by many tests, changed by none."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from registry import (
+    PRODUCTION,
+    STAGING,
+    EvaluationRows,
+    ModelVersion,
+    RegistryStore,
+    Settings,
+    Tag,
+    compute_manifest,
+    format_evaluation,
+)
+from registry.bundle.content import Bundle, open_bundle
+from registry.bundle.exporting import Exported, export_bundle
+from registry.bundle.importing import Imported, import_bundle
+from registry.ledger.entry import Draft
+from registry.ledger.ledger import Actor, Ledger, new_nonce
+from registry.moves import speak
+from registry.policy import EvaluationPolicy, MetricPolicy, Policy
+from registry.promotion import PromotionRequest, commit, promote
+from registry.stores.client import ClientStore
+from registry.stores.making import Maker
+from registry.upkeep import ensure_history
+from tests.fixtures.mlflow_stores import copy_template
+from tests.registry.conftest import Artifacts
+
+NAME = "tumor"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An MLflow, and the model's history in it."""
+
+    settings: Settings
+    store: RegistryStore
+    maker: Maker
+    ledger: Ledger
+
+    @property
+    def versions(self) -> list[ModelVersion]:
+        """All versions of the model, oldest first."""
+        return sorted(self.store.list_versions(self.ledger.name), key=lambda one: int(one.version))
+
+
+def open_place(uri: str, name: str = NAME, store: RegistryStore | None = None) -> Place:
+    settings = Settings(tracking_uri=uri, registry_uri=uri)
+    store = store or ClientStore(uri)
+    return Place(settings, store, Maker(settings), Ledger(store, name, actor=Actor("ada@lab")))
+
+
+def register(place: Place, artifact: Path, rows: Path, folder: Path) -> str:
+    """As a training would: a run with params, metrics, settings and evaluation rows, and a version of it."""
+    experiment = place.store.find_experiment("training")
+    experiment_id = experiment.experiment_id if experiment else place.store.create_experiment("training", {})
+    maker = place.maker
+    run_id = maker.create_run(experiment_id, artifact.name, "ada", 1_700_000_000_000)
+    files = folder / run_id
+    (files / "evaluation").mkdir(parents=True)
+    shutil.copyfile(rows, files / "evaluation" / "rows.parquet")
+    (files / "job.json").write_text(json.dumps({"data": {"source": "/home/ada/tumor/rows.csv"}}))
+    table = pd.read_parquet(rows)
+    kept = EvaluationRows(
+        path="evaluation/rows.parquet",
+        target="benign",
+        task="binary",
+        group=None,
+        features=tuple(name for name in table.columns if name != "benign"),
+        classes=(0, 1),
+        rows=len(table),
+        sha256=hashlib.sha256(rows.read_bytes()).hexdigest(),
+    )
+    tags = {
+        Tag.KIND: "training",
+        Tag.DATA_SHA256: "ab" * 32,
+        Tag.EVALUATION: format_evaluation(kept),
+        "mlflow.note.content": f"Learned from {folder}/rows.csv, see [run](#/experiments/1/runs/{run_id}).",
+    }
+    maker.fill_run(run_id, {"data.source": "/home/ada/tumor/rows.csv", "C": "1.0"}, {"auc": 0.1 + 0.2}, tags)
+    place.store.upload(run_id, str(files))
+    maker.finish_run(run_id, "FINISHED", 1_700_000_001_000)
+    maker.create_model(place.ledger.name, "Tumors.")
+    model_id = maker.create_logged_model(experiment_id, "tumor", run_id, {})
+    place.store.upload_logged_model(model_id, str(artifact))
+    maker.finish_logged_model(model_id)
+    own = {Tag.DATA_SHA256: "ab" * 32, "team": "pathology"}
+    return maker.create_version(place.ledger.name, model_id, run_id, own, "Five features.")
+
+
+def move(ledger: Ledger, number: str, stage: str, artifact: Path) -> None:
+    """Promotes without judging: that takes seconds, and one decision with evidence is enough."""
+    state = ensure_history(ledger)
+    version, manifest, holder = (
+        ledger.store.get_version(ledger.name, number),
+        compute_manifest(artifact),
+        state.holder(stage),
+    )
+    draft = Draft(
+        action="promote",
+        nonce=new_nonce(),
+        stage=stage,
+        version=number,
+        was=holder.version if holder else None,
+        created_ms=version.created_ms,
+        manifest=manifest.digest,
+        layout=manifest.layout,
+    )
+    commit(ledger, state, version, draft)
+
+
+@pytest.fixture(scope="session")
+def source(sqlite_template: Path, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """1 was in production, 2 took it over after the gates compared them; 3 holds a pickle; 4 was rejected."""
+    folder = tmp_path_factory.mktemp("source")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        place = open_place(copy_template(sqlite_template, folder / "mlflow.db", str(folder / "mlruns" / "0")))
+        policy = Policy(evaluation=EvaluationPolicy(target="benign"), metric=MetricPolicy(mode="superiority"))
+        for artifact in (artifacts.bad, artifacts.good, artifacts.pickled, artifacts.fair):
+            register(place, artifact, artifacts.rows, folder)
+        speak(place.ledger, "reject", "4")
+        for number, stage, artifact in (
+            ("1", STAGING, artifacts.bad),
+            ("1", PRODUCTION, artifacts.bad),
+            ("2", STAGING, artifacts.good),
+        ):
+            move(place.ledger, number, stage, artifact)
+        request = PromotionRequest(NAME, PRODUCTION, policy=policy, reason="because")
+        assert promote(place.ledger, request).verdict == "yes"
+    return place
+
+
+Export = Callable[..., Exported]
+
+
+@pytest.fixture(scope="session")
+def export(source: Place, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Exports a version of the source, the one in production if none is named."""
+
+    def run(version: str = "2", **how: Any) -> Exported:
+        found = source.store.get_version(NAME, version)
+        return export_bundle(source.ledger, found, tmp_path_factory.mktemp("export") / "tumor.bundle", **how)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(export: Export) -> Exported:
+    """The version in production, exported."""
+    return export()
+
+
+@pytest.fixture(scope="session")
+def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same, checked and unpacked; nobody's to change."""
+    return open_bundle(exported.file, tmp_path_factory.mktemp("unpacked"))
+
+
+def open_fresh(sqlite_template: Path, folder: Path) -> Place:
+    """An empty MLflow of its own."""
+    return open_place(copy_template(sqlite_template, folder / "mlflow.db", str(folder / "mlruns" / "0")))
+
+
+@pytest.fixture
+def target(sqlite_template: Path, tmp_path: Path) -> Place:
+    """Another, empty MLflow."""
+    return open_fresh(sqlite_template, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def arrived(
+    bundle: Bundle, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Place, Imported]:
+    """Another MLflow, into which the bundle came; nobody's to change."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("arrived")
+        patch.chdir(folder)
+        place = open_fresh(sqlite_template, folder)
+        return place, import_bundle(place.ledger, place.maker, bundle)
