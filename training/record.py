@@ -122,9 +122,11 @@ def write_evaluation_rows(plan: TrainingPlan, outcome: Outcome, folder: Path) ->
     Columns that this job does not look at are kept as well (leaks excepted): the version in production may
     look at others, and must be able to answer the same rows.
     """
-    frame = plan.rows.iloc[plan.split.evaluate].reset_index(drop=True)
+    held = plan.rows.iloc[plan.split.evaluate]
+    others = plan.dataset.frame.loc[held.index]  # by label: the data set has rows that neither side uses
+    frame = held.reset_index(drop=True)
     for name in _list_other_columns(plan):
-        frame[name] = plan.dataset.frame[name].iloc[plan.split.evaluate].to_numpy()
+        frame[name] = others[name].to_numpy()
     frame[plan.target.name] = outcome.truth
     if plan.split.groups is not None:
         frame[GROUP] = plan.split.groups.iloc[plan.split.evaluate].to_numpy()
