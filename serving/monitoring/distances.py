@@ -3,12 +3,17 @@
 One number for all kinds of columns: the *share of rows that moved*. For numbers it is the largest difference
 of the two distribution functions (Kolmogorov and Smirnov), for categories the total variation distance. A
 shift of a normal distribution by 0.1, 0.3 and 1 standard deviations moves 4 %, 12 % and 38 % of the rows.
-A missing value counts as a value of its own: beyond all numbers, or a category.
+A missing value counts as a value of its own: beyond all numbers, or a category. Two samples of one
+distribution differ too, the more the fewer rows and the more categories there are: what chance alone would
+show is taken off, as squares.
 
-Source: Hodges, Arkiv för Matematik 3 (1958), the two-sample test and its effective size; Cochran, Biometrics
-10 (1954), at least five expected in each cell; Gibbs and Su, International Statistical Review 70 (2002).
+Source: Hodges, Arkiv för Matematik 3 (1958), the two-sample test and its effective size; Stephens, JRSS B 32
+(1970), its finite-sample correction; Cochran, Biometrics 10 (1954), at least five expected in each cell;
+Gibbs and Su, International Statistical Review 70 (2002), distances; Vallender, Theory of Probability and Its
+Applications 18 (1974), Wasserstein's distance by distribution functions.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +30,8 @@ FEWEST_EXPECTED: Final = 5.0
 MOST_CATEGORIES: Final = 50
 """The most frequent ones are looked at one by one, the rest together."""
 
-OTHERS: Final = "(others)"
+KOLMOGOROV_SQUARE: Final = math.pi**2 / 12
+"""Mean square of Kolmogorov's distribution: of the largest gap times the root of the effective size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Distance:
     """How far a window is from its reference in one column.
 
     Attributes:
-        effect: Share of rows that moved, 0 to 1.
+        effect: Share of rows that moved, 0 to 1, beyond what chance alone shows.
         p_value: Chance of so much, or more, if both are of one distribution and every row is by itself.
         shift_sd: Mean distance that values moved (Wasserstein), in standard deviations of the reference;
             None for categories and constant references.
@@ -61,20 +67,38 @@ def measure_distance(column: PairedColumn) -> Distance:
 def _compare_numbers(reference: NDArray[np.float64], window: NDArray[np.float64]) -> Distance:
     before = np.sort(np.where(np.isnan(reference), np.inf, reference))
     after = np.sort(np.where(np.isnan(window), np.inf, window))
-    effect = _find_largest_gap(before, after)
-    return Distance(effect, _find_p_value(effect, len(before), len(after)), _find_shift(before, after))
+    values, gaps = _find_gaps(before, after)
+    gap, size = float(gaps.max()), len(before) * len(after) / (len(before) + len(after))
+    if np.isinf(values[-1]):
+        before, after = before[np.isfinite(before)], after[np.isfinite(after)]
+        values, gaps = _find_gaps(before, after)
+    spread = float(before.std()) if len(before) else 0.0
+    shift = float((gaps[:-1] * np.diff(values)).sum()) / spread if spread and len(after) else None
+    return Distance(_take_off(gap, KOLMOGOROV_SQUARE / size), _find_p_value(gap, size), shift)
 
 
-def _find_largest_gap(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-    both = np.concatenate([before, after])
+def _find_gaps(
+    before: NDArray[np.float64], after: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All values in order, and how far the two distribution functions are apart from each to the next."""
+    both = np.sort(np.concatenate([before, after]))
+    if not len(before) or not len(after):
+        return both, np.zeros(len(both))
     below = np.searchsorted(before, both, side="right") / len(before)
-    return float(np.abs(below - np.searchsorted(after, both, side="right") / len(after)).max())
+    return both, np.abs(below - np.searchsorted(after, both, side="right") / len(after))
 
 
-def _find_p_value(gap: float, m: int, n: int) -> float:
-    from scipy.stats import kstwo  # noqa: PLC0415 - heavy
+def _find_p_value(gap: float, size: float) -> float:
+    """Kolmogorov's limit, with Stephens' correction for finite samples."""
+    from scipy.special import kolmogorov  # noqa: PLC0415 - heavy
 
-    return float(np.clip(kstwo.sf(gap, max(1, round(m * n / (m + n)))), 0.0, 1.0))
+    root = math.sqrt(size)
+    return float(kolmogorov((root + 0.12 + 0.11 / root) * gap))
+
+
+def _take_off(distance: float, square: float) -> float:
+    """What is left of a distance without the part that chance alone shows (its mean square)."""
+    return math.sqrt(max(distance**2 - square, 0.0))
 
 
 def _find_shift(before: NDArray[np.float64], after: NDArray[np.float64]) -> float | None:
@@ -92,8 +116,11 @@ def _compare_categories(reference: NDArray[Any], window: NDArray[Any]) -> Distan
     before, after = collapse(reference, window)
     width = int(max(before.max(), after.max())) + 1
     counts = np.stack([np.bincount(side, minlength=width) for side in (before, after)])
-    effect = 0.5 * float(np.abs(counts[0] / len(before) - counts[1] / len(after)).sum())
-    return Distance(effect, _test_counts(counts))
+    moved = 0.5 * float(np.abs(counts[0] / len(before) - counts[1] / len(after)).sum())
+    shares = counts.sum(axis=0) / counts.sum()
+    spread = np.sqrt(shares * (1 - shares) * (1 / len(before) + 1 / len(after)))
+    chance = 0.5 * float(np.sqrt(2 / np.pi) * spread.sum())  # mean of half the absolute differences
+    return Distance(_take_off(moved, chance**2), _test_counts(counts))
 
 
 def collapse(reference: NDArray[Any], window: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,6 +1,7 @@
 """Pictures of a round, drawn without any global plotting state: drift, scores, quality, each over windows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ import numpy as np
 from registry import parse_time
 
 from .findings import Finding
-from .judging import WORDS
+from .judging import WORDS, VersionLook
 from .report import Report, WindowLook
 
 __all__ = ["draw_all"]
@@ -25,7 +26,6 @@ ROW_IN: Final = 0.28
 """Height of a column's line, inches."""
 
 MAX_VERSIONS: Final = 5
-QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def draw_all(folder: Path, report: Report) -> None:
@@ -126,51 +126,81 @@ def _draw_scores(path: Path, report: Report) -> None:
 def _draw_quality(path: Path, report: Report) -> None:
     """Every version over the windows, with intervals; open marks: the estimate without truth."""
     assert report.baseline is not None, "no quality without one"
-    metric = report.baseline.metric
+    metric, points = report.baseline.metric, _list_points(report)
     figure, axes = _begin(f"Live {WORDS[metric]} by version, with 95 % intervals")
-    shown = report.versions[-MAX_VERSIONS:]
-    for number, version in enumerate(shown):
-        shift = 0.16 * (number - (len(shown) - 1) / 2)
-        _draw_version(axes, report, version.version, shift, COLORS[number])
+    moments = sorted({point.since for point in points})
+    versions = sorted({point.version for point in points}, key=lambda name: (len(name), name))[-MAX_VERSIONS:]
+    for number, version in enumerate(versions):
+        shift = 0.16 * (number - (len(versions) - 1) / 2)
+        own = [(moments.index(one.since) + shift, one) for one in points if one.version == version]
+        _draw_version(axes, f"version {version}", own, COLORS[number])
     if report.baseline.judged:
-        axes.axhline(
-            report.baseline.judged.value, color=INK, linewidth=1, linestyle="--", label="on the reference"
-        )
-    axes.set_xlim(-0.7, len(report.windows) - 0.3)
-    _label_windows(axes, [look.window.since for look in report.windows])
+        reference = report.baseline.judged.value
+        axes.axhline(reference, color=INK, linewidth=1, linestyle="--", label="on the reference")
+    axes.set_xlim(-0.7, len(moments) - 0.3)
+    _label_windows(axes, [parse_time(moment) for moment in moments])
     better = "higher" if metric == "roc_auc" else "lower"
     axes.set_ylabel(f"{WORDS[metric]} ({better} is better)")
     axes.legend(frameon=False, ncols=3, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
-    axes.set_title(axes.get_title(loc="left"), loc="left", color=INK, pad=26 + 11 * (len(shown) > 1))
+    axes.set_title(axes.get_title(loc="left"), loc="left", color=INK, pad=26 + 13 * (len(versions) > 1))
     _save(figure, path)
 
 
-def _draw_version(axes: Any, report: Report, version: str, shift: float, color: str) -> None:
-    known, guessed = [], []
-    for place, look in enumerate(report.windows):
-        own = next((one for one in look.versions if one.version == version), None)
-        if own and own.quality:
-            quality = own.quality
-            ends = [quality.value if end is None else end for end in (quality.lower, quality.upper)]
-            known.append((place + shift, quality.value, *ends))
-        if own and own.estimated is not None:
-            guessed.append((place + shift, own.estimated))
-    if known:
-        x, value, lower, upper = np.array(known).T
-        axes.vlines(x, lower, upper, color=color, linewidth=2)
-        axes.plot(x, value, marker="o", linestyle="-", linewidth=1, color=color, label=f"version {version}")
-    if guessed:
-        x, value = np.array(guessed).T
-        axes.plot(
-            x,
-            value,
-            marker="o",
-            linestyle=":",
-            linewidth=1,
-            color=color,
-            markerfacecolor="white",
-            label=f"version {version}, estimated without truth",
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One version in one window."""
+
+    version: str
+    since: str
+    value: float | None
+    lower: float | None
+    upper: float | None
+    estimated: float | None
+
+
+def _list_points(report: Report) -> list[_Point]:
+    """This round's windows, and what earlier rounds judged of the watched version."""
+    now = [_make_point(look, version) for look in report.windows for version in look.versions]
+    shown = {(point.version, point.since) for point in now}
+    earlier = [
+        _Point(
+            version=report.version,
+            since=one.since,
+            value=one.numbers.get("value"),
+            lower=one.numbers.get("lower"),
+            upper=one.numbers.get("upper"),
+            estimated=one.numbers.get("estimated"),
         )
+        for one in report.earlier
+        if one.kind == "quality" and (report.version, one.since) not in shown
+    ]
+    return [*earlier, *now]
+
+
+def _make_point(look: WindowLook, version: VersionLook) -> _Point:
+    quality = version.quality
+    return _Point(
+        version=version.version,
+        since=look.since,
+        value=quality.value if quality else None,
+        lower=quality.lower if quality else None,
+        upper=quality.upper if quality else None,
+        estimated=version.estimated,
+    )
+
+
+def _draw_version(axes: Any, name: str, points: Sequence[tuple[float, _Point]], color: str) -> None:
+    for x, point in points:
+        if point.lower is not None and point.upper is not None:
+            axes.vlines(x, point.lower, point.upper, color=color, linewidth=2)
+    known = sorted((x, point.value) for x, point in points if point.value is not None)
+    if known:
+        axes.plot(*zip(*known, strict=True), marker="o", linewidth=1, color=color, label=name)
+    guessed = sorted((x, point.estimated) for x, point in points if point.estimated is not None)
+    if guessed:
+        style = {"marker": "o", "linestyle": ":", "linewidth": 1, "markerfacecolor": "white"}
+        label = f"{name}, estimated without truth"
+        axes.plot(*zip(*guessed, strict=True), color=color, label=label, **style)
 
 
 def _label_windows(axes: Any, moments: Sequence[datetime]) -> None:

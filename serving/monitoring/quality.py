@@ -35,6 +35,9 @@ ROC_AUC: Final = "roc_auc"
 DRAWS: Final = 2_000
 """Bootstrap draws of an interval."""
 
+WITHIN_ONE: Final = frozenset({"error", ROC_AUC})
+"""Metrics that are never above 1; none is below 0."""
+
 CLIP: Final = 1e-15
 """As the loss itself does."""
 
@@ -152,7 +155,8 @@ def measure_quality(judged: Judged, *, confidence: float = 0.95) -> Quality:
     # against a rival who never loses anything, the improvement is the mean itself
     found = estimate(judged.losses, np.zeros(rows), judged.blocks, level=(1 - confidence) / 2, draws=DRAWS)
     ends = sorted((judged.sign * found.lower, judged.sign * found.upper))
-    lower, upper = (end if math.isfinite(end) else None for end in ends)
+    most = 1.0 if judged.metric in WITHIN_ONE else math.inf
+    lower, upper = (min(max(end, 0.0), most) if math.isfinite(end) else None for end in ends)
     return Quality(judged.metric, value, lower, upper, rows, units)
 
 
