@@ -3,8 +3,8 @@
 The lock's files are ``_greenroom.lock.0``, ``.1``, …: who has the highest has the lock. Each is created by
 one only (``O_EXCL``; on S3 ``If-None-Match``). Its owner writes another beat into it every :data:`BEAT_S`
 seconds. Who finds one waits until it has seen a beat (and is refused), or none for :data:`LEASE_S` (and
-creates the next higher file); if the owner's process was on this machine and is gone, nobody waits. No clocks
-are compared. An owner that was taken for dead and is not, stops as soon as it sees the higher file; what it
+creates the next higher file); whether a process of this machine lives is known without waiting. No clocks are
+compared. An owner that was taken for dead and is not, stops as soon as it sees the higher file; what it
 writes until then are the very same parts.
 """
 
@@ -111,9 +111,12 @@ class OutputLock:
         name = f"{PREFIX}{number}"
         first = self._storage.read(name)
         owner = _parse(first)
-        if first is None or _is_gone(owner):
+        is_alive = _find_whether_alive(owner)
+        if first is None or is_alive is False:
             return
         where = f"{owner.get('host', '?')}, process {owner.get('pid', '?')}"
+        if is_alive:
+            raise self._refuse(f"{where} is at work")
         self._tell(f"{self._storage.text} is locked by {where}; watching for {self._lease_s:g} s if it lives")
         while time.monotonic() < deadline:
             time.sleep(self._beat_s / 5)
@@ -161,13 +164,12 @@ def _parse(content: bytes | None) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_gone(owner: Mapping[str, Any]) -> bool:
-    """Whether it was a process of this machine that has ended; False where that cannot be known."""
+def _find_whether_alive(owner: Mapping[str, Any]) -> bool | None:
+    """Whether a process of this machine lives; None if it is none of this machine."""
     ours = _describe_process()
     if not owner or any(owner.get(key) != ours[key] for key in ("host", "boot", "space")):
-        return False
-    pid = int(owner.get("pid", 0))
-    return _read_start(pid) != owner.get("start")
+        return None
+    return _read_start(int(owner.get("pid", 0))) == owner.get("start")
 
 
 def _describe_process() -> dict[str, Any]:

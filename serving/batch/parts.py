@@ -42,7 +42,7 @@ def score_part(
 
     Args:
         order: How; with the output's schema.
-        scorer: Made of the same order.
+        scorer: Made of the same order; the schema may be new.
         part: The part.
         storage: The output.
         tell: Told the rows read so far, batch after batch.
@@ -59,7 +59,7 @@ def score_part(
         writer = _GroupWriter(stack, answers, schema)
         bad = _GroupWriter(stack, quarantine, QUARANTINE)
         for batch in _read(order, part):
-            scored = scorer.score(batch, part.piece.file.name)
+            scored = scorer.score(batch, part.piece.file.name, schema)
             if order.refuse_bad and len(scored.bad):
                 raise _refuse(scored.bad)
             writer.add(scored.table)
@@ -80,7 +80,7 @@ def find_schema(order: ScoreOrder, scorer: BatchScorer, parts: Iterator[Part]) -
     """
     found: pa.Schema | None = None
     for number, batch in enumerate(batch for part in parts for batch in _read(order, part)):
-        table = scorer.score(batch, "").table
+        table = scorer.score(batch, "", None).table
         if len(table) and (found is None or len(table.schema) == len(found)):
             found = table.schema if found is None else _merge(found, table.schema)
         if number + 1 >= PROBES or (found and not any(pa.types.is_null(kind) for kind in found.types)):

@@ -23,7 +23,7 @@ from registry import (
 )
 from serving.wording import explain_refusal, locate_error, word_load_failure
 
-from .answers import FILE, ROW, fit_table, locate_rows, make_columns, parse_schema
+from .answers import FILE, ROW, fit_table, locate_rows, make_columns
 from .conversion import Fault, convert_columns
 from .order import PartReport, ScoreOrder
 from .planned import PlannedModel
@@ -65,17 +65,17 @@ class BatchScorer:
 
     def __init__(self, order: ScoreOrder, folder: Path, plan: Path | None) -> None:
         self._order = order
-        self._schema = parse_schema(order.schema)
         self._contract = _find_contract(folder) if order.refuse_contract else None
         self._planned = PlannedModel(plan, order.params) if plan else None
         self._native = _load(folder)
 
-    def score(self, batch: RowBatch, file: str) -> ScoredBatch:
+    def score(self, batch: RowBatch, file: str, schema: pa.Schema | None) -> ScoredBatch:
         """Answers one batch.
 
         Args:
             batch: Rows with the model's columns and those to keep.
             file: Where they are from.
+            schema: Of the output; None while it is not known.
 
         Raises:
             DataError: The model fails, or answers otherwise than before.
@@ -88,9 +88,11 @@ class BatchScorer:
             found, warned, warnings = self._check(self._contract, frame, bad)
             faults += found
         answers, failing, native = self._answer(frame, bad)
+        if not answers:
+            answers = self._leave_empty(schema)
         faults += failing
         kept = {**locate_rows(file, _pick(batch.rows, ~bad)), **self._keep(batch.table, bad)}
-        table = fit_table(kept, answers, self._schema)
+        table = fit_table(kept, answers, schema)
         told = _tell(batch, faults, file)
         reasons = warnings | _count(faults, batch)
         read = len(batch.rows) + len(batch.broken)
@@ -154,12 +156,12 @@ class BatchScorer:
             return None, error
 
     def _read(self, raw: Any, rows: int) -> Mapping[str, pa.Array]:
-        if rows:
-            return make_columns(raw, rows, self._order.answer)
-        if self._schema is None:
-            return {}
+        return make_columns(raw, rows, self._order.answer) if rows else {}
+
+    def _leave_empty(self, schema: pa.Schema | None) -> Mapping[str, pa.Array]:
+        """The answers' columns where there is nothing to answer."""
         own = {FILE, ROW, *self._order.keep}
-        return {field.name: pa.array([], field.type) for field in self._schema if field.name not in own}
+        return {field.name: pa.array([], field.type) for field in schema or () if field.name not in own}
 
     def _find_failing(self, frame: pd.DataFrame, error: Exception) -> dict[int, str]:
         """Rows on which the model fails, found by halving; position → what it says, without any value.

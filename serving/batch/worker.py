@@ -8,7 +8,7 @@ wrong is answered with ``problem``; the worker goes on.
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,19 @@ class OpenOrder:
 
 
 _opened: dict[str, OpenOrder] = {}
-"""By the order's text: a process of a cluster scores many parts of one job."""
+"""By the order, results aside: a process of a cluster scores many parts of one job."""
 
 
 def open_order(text: str) -> OpenOrder:
     """Opens an order once per process; an earlier one is let go."""
-    if text not in _opened:
+    order = ScoreOrder.parse(text)
+    key = replace(order, schema="", job="").dump()
+    if key not in _opened:
         _opened.clear()
-        _opened[text] = OpenOrder(ScoreOrder.parse(text))
-    return _opened[text]
+        _opened[key] = OpenOrder(order)
+    opened = _opened[key]
+    opened.order = order
+    return opened
 
 
 def work(line: socket.socket) -> None:
