@@ -1,18 +1,22 @@
 """Generated requests of every format, to us and to ``mlflow models serve``: every difference has its row."""
 
+import json
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
+from serving.compiled.parity import are_equal
+from tests.serving.compiled.layered import make_flights
 from tests.serving.explaining import RULES, explain, find_leaks
 from tests.serving.questions import ask_about_matrix, ask_about_table
+from tests.serving.scoring_servers import ask as ask_server
 from tests.serving.twins import FOREIGN, LAYERED, MATRIX, Question, Twin, find_engine, start_twins
 
 pytestmark = pytest.mark.xdist_group("serving_differential")
@@ -26,6 +30,8 @@ QUESTIONS: Final[Mapping[str, st.SearchStrategy[Question]]] = {
     "matrix": ask_about_matrix(MATRIX),
     "foreign": ask_about_table(FOREIGN),
 }
+ROWS: Final = 200
+NATIVE_ROWS: Final = 40
 ENGINES: Final = {"layered": "compiled", "matrix": "compiled", "foreign": "native"}
 
 _log = logging.getLogger(__name__)
@@ -82,6 +88,31 @@ def test_generated_requests_are_answered_as_mlflow_does_or_a_rule_says_why(
     assert tally.asked >= EXAMPLES[name] * TOGETHER
     assert min(tally.statuses[200], tally.statuses[400]) > tally.asked / 8
     assert sum(tally.rules[rule] for rule in RULES) > 0
+
+
+def test_rows_alone_are_answered_as_in_one_batch_with_every_layer_there_is(twins: Mapping[str, Twin]) -> None:
+    """Plain MLflow and our native path bit-equal to the batch; the plan: same decisions, within 1e-6."""
+    twin = twins["layered"]
+    assert find_engine(twin)[0] == "compiled"
+    flights = make_flights()[list(LAYERED)].head(ROWS)
+    flights["scheduled"] = flights["scheduled"].map(lambda moment: moment.isoformat())
+    rows = flights.astype(object).where(flights.notna(), None).to_numpy().tolist()
+    batch = json.loads(twin.theirs.ask(write_flights(rows)).body)["predictions"]
+    alone = [pair for row in rows for pair in twin.ask([write_flights([row])])]
+    plain = [json.loads(theirs.body)["predictions"][0] for theirs, _ in alone]
+    compiled = [json.loads(ours.body)["predictions"][0] for _, ours in alone]
+    assert plain == batch
+    assert are_equal(compiled, batch)
+    native = [twin.ours.ask(write_flights([row], index=["not a plan's"])) for row in rows[:NATIVE_ROWS]]
+    assert [json.loads(reply.body)["predictions"][0] for reply in native] == batch[:NATIVE_ROWS]
+    assert {row["answer"] for row in batch} == {"on time", "late", None}
+    told = ask_server(twin.ours.port, "GET", "/metrics").body.decode()
+    assert set(re.findall(r'greenroom_requests_total{.*path="(\w+)"', told)) == {"compiled", "native"}
+
+
+def write_flights(rows: list[list[Any]], **more: Any) -> Question:
+    split = {"columns": list(LAYERED), "data": rows, **more}
+    return Question(json.dumps({"dataframe_split": split, "params": {"output": "full"}}).encode())
 
 
 def test_every_rule_is_a_row_of_the_reference() -> None:

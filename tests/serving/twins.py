@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from registry.server import find_free_port
-from tests.serving.compiled.layered import make_artifact
+from tests.serving.compiled.layered import OBSERVED, WEATHER, make_artifact
 from tests.serving.scoring_servers import (
     Reply,
     ask,
@@ -32,7 +32,18 @@ LAYERED: Final = {
     "origin": "string",
     "scheduled": "datetime",
 }
-"""Columns of a table whose boosting ``train-model`` made: holes, moments, a lookup, params."""
+"""Columns of a table whose boosting ``train-model`` made: every layer there is."""
+LAYERS: Final[Mapping[str, Any]] = {
+    "lookup": [WEATHER, {**OBSERVED, "prefix": "last_"}],
+    "contract": {
+        "mode": "refuse",
+        "rules": ["origin != carrier"],
+        "ranges": {"distance": {"low": -2900, "high": 1e6}},
+        "categories": {"carrier": "any", "origin": "any"},
+    },
+    "guard": {"false_refusal": 0.02},
+    "answer": {"labels": {"0": "on time", "1": "late"}, "calibrate": "isotonic", "cost": {"miss": 3}},
+}
 MATRIX: Final = 3
 """Columns without names."""
 FOREIGN: Final = {
@@ -136,7 +147,7 @@ def register_layered(uri: str, folder: Path) -> str:
 
     folder.mkdir()
     estimator = "ensemble.HistGradientBoostingClassifier"
-    artifact = make_artifact(folder, estimator, params={"max_iter": 20})
+    artifact = make_artifact(folder, estimator, params={"max_iter": 20}, **LAYERS)
     client = MlflowClient(uri)
     client.create_registered_model("layered")
     client.create_model_version("layered", str(artifact))
