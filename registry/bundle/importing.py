@@ -83,15 +83,16 @@ def import_bundle(
 
     Raises:
         RefusedError: These files were rejected by a person, there or here.
+        ArtifactError: They are no model that MLflow's pyfunc opens.
         TamperedError: The history here is not sound; nothing was changed.
         UnreachableError: MLflow gives no answer; doing it again goes on where it stopped.
     """
     _check_not_rejected_there(bundle)
+    trust = _list_findings(bundle)
     maker.create_model(ledger.name, _tidy(bundle.index.model_description))
     state = ensure_history(ledger)
     _check_not_rejected_here(state, bundle)
     origin = bundle.index.identify()
-    trust = _list_findings(bundle)
     present = _find_present(ledger, state, origin)
     if present:
         return replace(_tell_present(ledger, state, present), trust=trust)

@@ -84,7 +84,7 @@ def open_record(ledger: Ledger, origin: str) -> ImportRecord:
         StoreError: The version was imported and deleted a thousand times.
     """
     for number in range(1, MAX_RECORDS + 1):
-        name = f"{ledger.experiment_name}/import {origin[:SHORT]}" + (f" ({number})" if number > 1 else "")
+        name = f"{ledger.experiment_name} import {origin[:SHORT]}" + (f" {number}" if number > 1 else "")
         experiment = ledger.store.find_experiment(name) or _begin(ledger, name, origin)
         record = _read(ledger.store, experiment)
         if record and not _is_over(ledger, record):

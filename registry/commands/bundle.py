@@ -114,7 +114,7 @@ def _import(arguments: argparse.Namespace) -> Answer:
             return _answer(bundle, _preview(arguments, bundle), None)
         done, ledger = _bring_in(arguments, bundle, progress)
     outcome = None
-    if arguments.to and done.version and not done.already:
+    if arguments.to and done.version and _is_candidate(ledger, done.version):
         outcome = _promote(ledger, done.version, arguments.to)
     if done.unfinished:
         say(done.unfinished)
@@ -152,6 +152,12 @@ def _choose_name(arguments: argparse.Namespace, bundle: "Bundle") -> str:
     return check_model_name(arguments.name or bundle.index.origin.model)
 
 
+def _is_candidate(ledger: "Ledger", version: str) -> bool:
+    """Not where it is in a stage already: an import that is done again moves nothing."""
+    created_ms = ledger.store.get_version(ledger.name, version).created_ms
+    return ledger.open().state.standing(version, created_ms) == "candidate"
+
+
 def _promote(ledger: "Ledger", version: str, stage: str) -> "Outcome":
     from registry.promotion import PromotionRequest, promote  # noqa: PLC0415 - not on the way to --help
 
@@ -185,11 +191,13 @@ def _answer(bundle: "Bundle", done: "Imported", outcome: "Outcome | None") -> An
 def _word_import(bundle: "Bundle", done: "Imported", outcome: "Outcome | None") -> list[str]:
     there = bundle.index.origin
     source = f"version {there.version} of {there.model} at {there.server}"
-    if done.already:
-        return [f"{source} is here already, as version {done.version} of {done.model}. Nothing was written."]
-    if done.dry_run:
+    if done.dry_run and not done.already:
         return [f"{source} would become a candidate of {done.model}. Every byte is as it was written."]
     lines = [f"{source} is version {done.version} of {done.model} now, a candidate (entry {done.seq})."]
+    if done.already:
+        lines = [f"{source} is here already, as version {done.version} of {done.model}. Nothing was written."]
+        if outcome is None:
+            return lines
     if done.trust:
         lines.append(f"It would run code that nobody vouched for here ({done.trust[0]}). Look at it, then:")
         lines.append(f"  greenroom approve {done.model} --version {done.version}")
