@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +23,14 @@ Piece = tuple[pa.Array, bool] | int
 """A column in one file: its values and whether they are JSON texts; or so many missing ones."""
 
 
-def make_column(values: Sequence[Any]) -> tuple[pa.Array, bool]:
+def make_column(values: Sequence[Any] | NDArray[np.float64]) -> tuple[pa.Array, bool]:
     """Values as an Arrow array, and whether they became JSON texts; None and NaN are missing.
 
     >>> make_column([1, 2.5, None])[0].to_pylist(), make_column(["a", 1])[0].to_pylist()
     ([1.0, 2.5, None], ['"a"', '1'])
     """
+    if isinstance(values, np.ndarray):
+        return pa.array(values, pa.float64(), from_pandas=True), False
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {float, int}:
         try:

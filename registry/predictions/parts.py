@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .columns import make_column, make_field
 from .places import (
@@ -53,7 +55,7 @@ class PredictionWriter:
         version: str,
         *,
         ids: Sequence[str],
-        times_us: Sequence[int],
+        times_us: "Sequence[int] | NDArray[np.int64]",
         paths: Sequence[str],
         inputs: Mapping[str, Sequence[Any]],
         outputs: Mapping[str, Sequence[Any]],
@@ -84,7 +86,12 @@ class PredictionWriter:
         ]
 
     def encode_feedback(
-        self, *, ids: Sequence[str], truths: Sequence[Any], times_us: Sequence[int], arrived_us: Sequence[int]
+        self,
+        *,
+        ids: Sequence[str],
+        truths: Sequence[Any],
+        times_us: "Sequence[int] | NDArray[np.int64]",
+        arrived_us: Sequence[int],
     ) -> list[Encoded]:
         """Feedback, as files: one for each day (UTC) on which it arrived.
 
@@ -137,15 +144,16 @@ def _make_table(columns: Sequence[tuple[pa.Field, Any]], metadata: Mapping[str, 
     )
 
 
-def _split_by_day(table: pa.Table, times_us: Sequence[int]) -> list[tuple[date, pa.Table]]:
+def _split_by_day(
+    table: pa.Table, times_us: "Sequence[int] | NDArray[np.int64]"
+) -> list[tuple[date, pa.Table]]:
     day_us = 86_400_000_000
-    first, last = min(times_us) // day_us, max(times_us) // day_us
+    days = np.asarray(times_us, dtype=np.int64) // day_us
+    first, last = int(days.min()), int(days.max())
     if first == last:
         return [(date.fromordinal(_EPOCH + first), table)]
-    places: dict[int, list[int]] = {}
-    for place, time_us in enumerate(times_us):
-        places.setdefault(time_us // day_us, []).append(place)
-    return [(date.fromordinal(_EPOCH + day), table.take(places[day])) for day in sorted(places)]
+    found = np.unique(days).tolist()
+    return [(date.fromordinal(_EPOCH + day), table.filter(pa.array(days == day))) for day in found]
 
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -153,6 +161,7 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 def _encode(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression=COMPRESSION)
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "id"]
+    pq.write_table(table, sink, compression=COMPRESSION, use_dictionary=texts)
     content: bytes = sink.getvalue().to_pybytes()
     return content

@@ -17,8 +17,8 @@ from serving.telemetry import Telemetry
 
 __all__ = ["ClerkKeeper", "bind_log"]
 
-FINISH_S: Final = 15.0
-"""How long the clerk may take to write what it has: a sink that takes nothing is waited for 10 s."""
+FINISH_S: Final = 30.0
+"""How long the clerk may take to write what it has; it gives up by itself on a sink that takes nothing."""
 PAUSE_S: Final = 1.0
 """Before another start, when the last one lived for less."""
 ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}

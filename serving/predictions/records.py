@@ -2,8 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["COMPILED", "FEEDBACK", "FRAME", "NATIVE", "OVERHEAD_BYTES", "Record", "pack", "unpack"]
 
@@ -17,8 +16,7 @@ OVERHEAD_BYTES: Final = 400
 """What a record takes beside its body and its answer, while it waits in a worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One answered request, or one truth.
 
     Attributes:

@@ -5,21 +5,26 @@ were answered is logged without its inputs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import orjson
 
 __all__ = ["Rows", "Sheet", "read_answer", "read_body"]
 
+JSON: Final = "application/json"
+_NUMBERS: Final = {float, int, type(None)}
+_PLAIN: Final = frozenset({"", JSON})
 MAX_COLUMNS: Final = 4096
 """In one file; whoever sends ever new names does not make it grow without end, the first ones are kept."""
 MAX_UNNAMED: Final = 1024
 """Rows without names that are longer (pictures, sounds) are kept as one list each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Rows that share their columns."""
 
     names: tuple[str, ...]
@@ -28,11 +33,11 @@ class Rows:
 
 @dataclass(slots=True)
 class _Block:
-    """Predictions whose inputs and outputs have the same columns."""
+    """Requests that one path answered, whose inputs and outputs have the same columns."""
 
-    ids: list[str] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
     times_us: list[int] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     inputs: list[Sequence[Any]] = field(default_factory=list)
     outputs: list[Sequence[Any]] = field(default_factory=list)
 
@@ -46,44 +51,46 @@ class Sheet:
 
     def __init__(self, redacted: Iterable[str] = ()) -> None:
         self._redacted = frozenset(redacted)
-        self._blocks: dict[tuple[tuple[str, ...], tuple[str, ...]], _Block] = {}
+        self._blocks: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Block] = {}
 
     def add(self, request_id: str, time_us: int, path: str, inputs: Rows, outputs: Rows) -> None:
         """Adds a request's rows; inputs that are not as many as the outputs are left out."""
         count = len(outputs.values)
         if len(inputs.values) != count:
             inputs = Rows((), [()] * count)
-        key = (inputs.names, outputs.names)
+        key = (path, inputs.names, outputs.names)
         block = self._blocks.get(key)
         if block is None:
             block = self._blocks[key] = _Block()
-        if count == 1:
-            block.ids.append(request_id)
-        else:
-            block.ids.extend(f"{request_id}/{row}" for row in range(count))
-        block.times_us.extend([time_us] * count)
-        block.paths.extend([path] * count)
-        block.inputs.extend(inputs.values)
-        block.outputs.extend(outputs.values)
+        block.request_ids.append(request_id)
+        block.times_us.append(time_us)
+        block.counts.append(count)
+        block.inputs += inputs.values
+        block.outputs += outputs.values
 
     @property
     def has_rows(self) -> bool:
         """Whether there is anything to write."""
-        return any(block.ids for block in self._blocks.values())
+        return any(block.outputs for block in self._blocks.values())
 
     def list_columns(self) -> dict[str, Any]:
         """All blocks under each other, as :meth:`registry.PredictionWriter.encode_predictions` takes them."""
         blocks = self._blocks
+        times = [np.repeat(np.array(block.times_us), block.counts) for block in blocks.values()]
         return {
-            "ids": [one for block in blocks.values() for one in block.ids],
-            "times_us": [one for block in blocks.values() for one in block.times_us],
-            "paths": [one for block in blocks.values() for one in block.paths],
-            "inputs": self._join([(names, block.inputs) for (names, _), block in blocks.items()]),
-            "outputs": self._join([(names, block.outputs) for (_, names), block in blocks.items()]),
+            "ids": [one for block in blocks.values() for one in _list_ids(block)],
+            "times_us": np.concatenate(times),
+            "paths": [path for (path, *_), block in blocks.items() for _ in block.outputs],
+            "inputs": self._join([(names, block.inputs) for (_, names, _), block in blocks.items()]),
+            "outputs": self._join([(names, block.outputs) for (*_, names), block in blocks.items()]),
         }
 
-    def _join(self, parts: Sequence[tuple[tuple[str, ...], list[Sequence[Any]]]]) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {}
+    def _join(self, parts: Sequence[tuple[tuple[str, ...], list[Sequence[Any]]]]) -> dict[str, Any]:
+        if len(parts) == 1:
+            names, values = parts[0]
+            kept = islice(zip(names, _turn(values), strict=True), MAX_COLUMNS)
+            return {name: sent for name, sent in kept if name not in self._redacted}
+        columns: dict[str, Any] = {}
         rows = 0
         for names, values in parts:
             for name, sent in zip(names, zip(*values, strict=True), strict=True):
@@ -98,11 +105,32 @@ class Sheet:
         return columns
 
 
+def _list_ids(block: _Block) -> list[str]:
+    if len(block.outputs) == len(block.request_ids) and max(block.counts) == 1:
+        return block.request_ids
+    suffixes = [f"/{row}" for row in range(max(block.counts))]
+    ids: list[str] = []
+    for request_id, count in zip(block.request_ids, block.counts, strict=True):
+        ids += [request_id] if count == 1 else [request_id + suffix for suffix in suffixes[:count]]
+    return ids
+
+
+def _turn(rows: list[Sequence[Any]]) -> Any:
+    """Rows as columns; all at once where there are nothing but numbers, which is four times as fast."""
+    width = len(rows[0]) if rows else 0
+    if width > 1:
+        values = list(chain.from_iterable(rows))
+        if set(map(type, values)) <= _NUMBERS:
+            with suppress(OverflowError):  # an integer that no double holds
+                return np.array(values, dtype=np.float64).reshape(-1, width).T
+    return list(zip(*rows, strict=True))
+
+
 def read_answer(answer: bytes) -> Rows:
     """What a model answered, one row for each of its predictions; several columns if it named them.
 
     >>> read_answer(b'{"predictions": [{"answer": "yes", "probability_yes": 0.75}]}')
-    Rows(names=('answer', 'probability_yes'), values=[['yes', 0.75]])
+    Rows(names=('answer', 'probability_yes'), values=[('yes', 0.75)])
     >>> read_answer(b'{"predictions": [1.5, 2]}')
     Rows(names=('prediction',), values=[(1.5,), (2,)])
 
@@ -129,15 +157,17 @@ def read_body(content_type: str, body: bytes) -> Rows:
     >>> read_body("", b'{"dataframe_split": {"columns": ["x"], "data": [[1], [2]]}}')
     Rows(names=('x',), values=[[1], [2]])
     """
-    media = content_type.partition(";")[0].strip().lower()
+    media = content_type.partition(";")[0].strip().lower() if content_type not in _PLAIN else JSON
     try:
+        if media == JSON:
+            return _read_json(orjson.loads(body))
         if media == "text/csv":
             return _read_csv(body)
         if media == "application/vnd.apache.parquet":
             return _read_parquet(body)
-        return _read_json(orjson.loads(body))
     except (ValueError, TypeError, KeyError):
-        return Rows((), [])
+        pass
+    return Rows((), [])
 
 
 def _read_json(document: Mapping[str, Any]) -> Rows:
@@ -153,6 +183,8 @@ def _read_json(document: Mapping[str, Any]) -> Rows:
 def _read_any(data: Any) -> Rows:
     if type(data) is dict:
         return _read_columns(data)
+    if not data:
+        return Rows((), [])
     kinds = set(map(type, data))
     if kinds == {dict}:
         return _read_records(data)
@@ -160,6 +192,8 @@ def _read_any(data: Any) -> Rows:
 
 
 def _read_lists(rows: list[list[Any]], columns: list[Any] | None) -> Rows:
+    if len(rows) == 1 and columns and set(map(type, columns)) == {str} and len(rows[0]) == len(columns):
+        return _make_rows(tuple(columns), rows)
     widths = set(map(len, rows))
     if columns is None and max(widths) > MAX_UNNAMED:
         return Rows(("0",), [(row,) for row in rows])
@@ -174,6 +208,8 @@ def _make_rows(names: tuple[str, ...], rows: list[Any]) -> Rows:
 
 def _read_records(records: list[dict[str, Any]]) -> Rows:
     names = tuple(records[0])
+    if len(records) == 1:
+        return Rows(names, [tuple(records[0].values())])
     if all(tuple(record) == names for record in records[1:]):
         return Rows(names, [list(record.values()) for record in records])
     names = tuple(dict.fromkeys(name for record in records for name in record))
