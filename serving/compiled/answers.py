@@ -39,11 +39,12 @@ def make_answer(
     if output["kind"] == "vector" and weigh is not None:
         return lambda scores: weigh(scores).tolist()
     record = _make_record(head, output, weigh, choose)
+    is_single = head["probability"] in _SINGLES
     if output["kind"] == "label":
-        return _make_label(head) if choose is None else _flatten(record)
-    if head["probability"] in _SINGLES and output["names"]:
-        return _make_single(head, output, layer, record)
-    return record
+        if choose is None:
+            return _make_label(head)
+        return _make_single_label(head, layer, _flatten(record)) if is_single else _flatten(record)
+    return _make_single(head, output, layer, record) if is_single and output["names"] else record
 
 
 def _make_single(
@@ -52,23 +53,43 @@ def _make_single(
     """One row with one score needs no arrays."""
     first, second = output["names"]
     name, (no, yes) = output["answer"], head["labels"]
-    decide, weigh, bend = _SINGLE_DECISIONS[head["decide"]], _SINGLES[head["probability"]], make_bend(layer)
-    threshold, is_calibrated = layer.get("threshold"), "calibration" in layer
+    judge = _make_judge(head, layer)
 
     def record(scores: Numbers) -> list[Any]:
         if scores.size != 1:
             return many(scores)
-        score = scores.item()
-        share = bend(weigh(score))
-        other = 1.0 - share
-        if threshold is not None:
-            is_yes = share >= threshold
-        else:
-            is_yes = share > other if is_calibrated else decide(score)
+        share, is_yes = judge(scores.item())
         answer = {name: yes if is_yes else no} if name else {}
-        return [{**answer, first: other, second: share}]
+        return [{**answer, first: 1.0 - share, second: share}]
 
     return record
+
+
+def _make_single_label(head: Mapping[str, Any], layer: Mapping[str, Any], many: Answer) -> Answer:
+    no, yes = head["labels"]
+    judge = _make_judge(head, layer)
+    return lambda scores: [yes if judge(scores.item())[1] else no] if scores.size == 1 else many(scores)
+
+
+def _make_judge(head: Mapping[str, Any], layer: Mapping[str, Any]) -> Callable[[float], tuple[float, bool]]:
+    """The probability of the second class of two, by the score, and whether that is the answer."""
+    decide, weigh, bend = _SINGLE_DECISIONS[head["decide"]], _SINGLES[head["probability"]], make_bend(layer)
+    threshold = layer.get("threshold")
+    if threshold is not None:
+
+        def judge(score: float) -> tuple[float, bool]:
+            share = bend(weigh(score))
+            return share, share >= threshold
+
+        return judge
+    if "calibration" not in layer:
+        return lambda score: (weigh(score), decide(score))
+
+    def judge_calibrated(score: float) -> tuple[float, bool]:
+        share = bend(weigh(score))
+        return share, share > 1.0 - share
+
+    return judge_calibrated
 
 
 def _make_record(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NotCompilableError
+from .guards import MAX_MARKS
 from .symbols import Feature, Number, Source, Text
 
 __all__ = ["CompiledGuard", "compile_guard"]
@@ -71,6 +72,8 @@ def compile_guard(
         "guard_marks": guard.marks[[*order, *(place for place, _ in fixed)]],
         "guard_scores": guard.scores,
     }
+    if len(plan["marks"]) > MAX_MARKS:
+        raise NotCompilableError(f"Its guard compares more than {MAX_MARKS} categories.")
     if guard.projection is not None:
         arrays["guard_projection"] = guard.projection
     entry = {
