@@ -33,7 +33,10 @@ __all__ = [
 
 ROC_AUC: Final = "roc_auc"
 DRAWS: Final = 2_000
-"""Bootstrap draws of an interval."""
+"""Bootstrap draws of an interval, where there are so few units that they add something to Student's t."""
+
+FEW: Final = 2_000
+"""Units up to which that is so."""
 
 WITHIN_ONE: Final = frozenset({"error", ROC_AUC})
 """Metrics that are never above 1; none is below 0."""
@@ -153,7 +156,13 @@ def measure_quality(judged: Judged, *, confidence: float = 0.95) -> Quality:
     if units < 2:  # noqa: PLR2004 - one unit does not scatter
         return Quality(judged.metric, value, None, None, rows, units)
     # against a rival who never loses anything, the improvement is the mean itself
-    found = estimate(judged.losses, np.zeros(rows), judged.blocks, level=(1 - confidence) / 2, draws=DRAWS)
+    found = estimate(
+        judged.losses,
+        np.zeros(rows),
+        judged.blocks,
+        level=(1 - confidence) / 2,
+        draws=DRAWS if units <= FEW else 0,
+    )
     ends = sorted((judged.sign * found.lower, judged.sign * found.upper))
     most = 1.0 if judged.metric in WITHIN_ONE else math.inf
     lower, upper = (min(max(end, 0.0), most) if math.isfinite(end) else None for end in ends)

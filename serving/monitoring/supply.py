@@ -83,7 +83,8 @@ class Supply:
         for one in series.waiting:
             window = Window(parse_time(one.since), parse_time(one.until))
             yield window, False, self._read(window)
-        start, end = self._find_start(series), self.watch.until or self.now - SETTLE
+        start, end = self._find_start(series), self.now - SETTLE
+        end = min(end, self.watch.until) if self.watch.until else end
         windows = (
             self._count_windows(start, end)
             if self.watch.span.seconds is None

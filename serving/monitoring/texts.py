@@ -5,6 +5,7 @@ from typing import Final
 
 from .judging import WORDS, VersionLook
 from .report import Report, WindowLook
+from .truths import word_seconds
 
 __all__ = ["write_note", "write_text"]
 
@@ -75,7 +76,8 @@ def _word_version(report: Report, look: VersionLook) -> str:
     parts = [f"version {look.version}: {coverage.rows:,} predictions"]
     if coverage.answered < coverage.rows:
         parts.append(f"{coverage.rows - coverage.answered:,} of them without an answer")
-    parts.append(f"truth known of {coverage.share:.0%}")
+    delay = "" if coverage.delay_s is None else f" (half of it within {word_seconds(coverage.delay_s)})"
+    parts.append(f"truth known of {coverage.share:.0%}{delay}")
     if look.quality and report.baseline:
         quality = look.quality
         ends = (

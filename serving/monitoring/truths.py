@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .drift import DriftRule, Sample, find_drift
 from .outcomes import Task, list_scores, mark_scored
 
-__all__ = ["Coverage", "measure_coverage"]
+__all__ = ["Coverage", "measure_coverage", "word_seconds"]
 
 FEWEST: Final = 200
 """Rows with and without truth from which on the two are compared."""
@@ -114,12 +114,17 @@ def _compare_delays(
     most, least = float(medians["median"].max()), float(medians["median"].min())
     if most > UNLIKE * max(least, 1.0):
         yield (
-            f"the truth arrives later for {slow} (half of it after {_word_seconds(most)}) than for {fast} "
-            f"({_word_seconds(least)}): among the newest predictions {slow} is still missing"
+            f"the truth arrives later for {slow} (half of it after {word_seconds(most)}) than for {fast} "
+            f"({word_seconds(least)}): among the newest predictions {slow} is still missing"
         )
 
 
-def _word_seconds(seconds: float) -> str:
+def word_seconds(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> word_seconds(5), word_seconds(9000)
+    ('5 s', '2.5 h')
+    """
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

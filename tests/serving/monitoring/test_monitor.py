@@ -210,7 +210,7 @@ def test_two_monitors_at_once_count_each_window_once_and_act_once(ledger: Ledger
     assert {report.verdict for report in reports} == {"alarm"}
 
 
-@pytest.mark.parametrize("at", [3, 9, 10, 12, 13, 14, 16, 18])
+@pytest.mark.parametrize("at", [9, 12, 13, 16])
 def test_what_a_monitor_that_died_left_undone_the_next_one_does(at: int, ledger: Ledger, log: Path) -> None:
     """Whichever write is the last: one request, one rollback, and every window once."""
     for day in range(2):
