@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from registry import Answer, Command, run_command
 
+from .engine import check_engine, open_engine
 from .online.command import add_online_options, is_online, run_online
 from .schedule_command import add_schedule_options, is_scheduled, read_now, run_schedule
 
@@ -21,6 +22,7 @@ examples:
   train-model job.toml --dry-run
   train-model job.toml --every '0 3 * * *' --timezone Europe/Zurich --promote staging
   train-model job.toml --every 6h --on-drift
+  train-model job.toml --engine dask --scheduler tcp://cluster:8786
   train-model job.toml --online --promote production
 """
 
@@ -42,6 +44,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="check job and data; write nothing")
     add_schedule_options(parser)
+    parser.add_argument(
+        "--engine", choices=("local", "dask"), default="local", help="where to compute (default: local)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster (default: an own one on this machine)"
+    )
     add_online_options(parser)
 
 
@@ -49,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> Answer:
     from .jobfile import read_job  # noqa: PLC0415 - pydantic
     from .progress import make_progress  # noqa: PLC0415 - beside its user
 
+    check_engine(arguments.engine, arguments.scheduler, is_online=is_online(arguments))
     if is_online(arguments):
         return run_online(arguments)
     if is_scheduled(arguments):
@@ -62,7 +71,8 @@ def _run(arguments: argparse.Namespace) -> Answer:
     from .trainer import train  # noqa: PLC0415 - slow import
 
     signal.signal(signal.SIGTERM, _interrupt)
-    result = train(job, progress=progress)
+    with open_engine(arguments.engine, arguments.scheduler):
+        result = train(job, progress=progress)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": result.run_id,

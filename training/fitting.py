@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from registry import DataError, UsageError
 
+from .engine import is_spread, spread
 from .estimator import make_columns, make_estimator
 from .features import FeaturePlan
 from .job import JobSpec
@@ -48,7 +49,7 @@ def make_pipeline(spec: JobSpec, features: FeaturePlan, **params: Any) -> Any:
 
 
 def fit_pipeline(pipeline: Any, features: pd.DataFrame, truth: Any) -> Any:
-    """Fits it and returns it.
+    """Fits it and returns it; on a cluster, if there is one, what the estimator fits in parallel.
 
     Raises:
         UsageError: The estimator does not accept its parameters' values.
@@ -57,12 +58,20 @@ def fit_pipeline(pipeline: Any, features: pd.DataFrame, truth: Any) -> Any:
     from sklearn.utils._param_validation import InvalidParameterError  # noqa: PLC0415 - only home
 
     try:
-        return pipeline.fit(features, truth)
+        return _fit_there(pipeline, features, truth) if is_spread() else pipeline.fit(features, truth)
     except InvalidParameterError as error:
         raise UsageError(f"model.params: {_first_line(error)}") from error
     except (ValueError, TypeError) as error:
         name = type(pipeline.named_steps["model"]).__name__
         raise DataError(f"{name} could not learn from these rows: {_first_line(error)}") from error
+
+
+def _fit_there(pipeline: Any, features: pd.DataFrame, truth: Any) -> Any:
+    """Only the estimator's own loops are worth a cluster; columns are prepared here."""
+    encoded = pipeline.named_steps["columns"].fit_transform(features, truth)
+    with spread():
+        pipeline.named_steps["model"].fit(encoded, truth)
+    return pipeline
 
 
 def has_probability(pipeline: Any) -> bool:

@@ -5,7 +5,7 @@ MLflow as a run that FAILED or was KILLED, with the reason.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,7 @@ class Periodic:
         to: The stage to promote to; None: the version stays a candidate.
         policy: The policy file for it.
         make_progress: Shows a training's course.
+        open_engine: Opens where a training computes.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Periodic:
     to: str | None
     policy: Path | None
     make_progress: Callable[[], Progress]
+    open_engine: Callable[[], AbstractContextManager[None]] = nullcontext
     _unclosed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __call__(self, cause: Cause, pulse: Pulse) -> Ending:
@@ -80,7 +82,9 @@ class Periodic:
             return Ending("failed", text=str(error))
         pulse.begin_run(run_id)
         try:
-            result = train(job, settings=replace(self.settings, run_id=run_id), progress=self.make_progress())
+            with self.open_engine():
+                settings = replace(self.settings, run_id=run_id)
+                result = train(job, settings=settings, progress=self.make_progress())
         except KeyboardInterrupt:
             self._close(run_id, "KILLED", "interrupted by the user")
             raise

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,6 +123,7 @@ def _go_on(
 ) -> Answer:
     from registry import SystemClock, open_agenda, open_store, read_settings  # noqa: PLC0415 - not for --help
 
+    from .engine import open_engine  # noqa: PLC0415 - beside its user
     from .periodic import Periodic  # noqa: PLC0415 - imports mlflow
     from .progress import make_progress  # noqa: PLC0415 - beside its user
     from .scheduler import Scheduler  # noqa: PLC0415 - beside its user
@@ -136,6 +138,7 @@ def _go_on(
         to=arguments.promote,
         policy=Path(arguments.policy) if arguments.policy else None,
         make_progress=make_progress,
+        open_engine=partial(open_engine, arguments.engine, arguments.scheduler),
     )
     options = _make_options(arguments, schedule, durations)
     agenda = open_agenda(store, model, settings=settings, clock=clock)
@@ -205,7 +208,7 @@ def _answer(scheduler: "Scheduler", schedule: "Schedule | None", model: str, now
         "dry_run": False,
     }
     good = sum(one.ending.outcome == "trained" for one in scheduler.trainings)
-    text = f"{model}: {len(scheduler.trainings)} trainings, {good} of them with a new version."
+    text = f"{model}: trainings of this process {len(scheduler.trainings)}, new versions {good}."
     if upcoming:
         text += f" The next slot is {upcoming}; whoever runs the same command takes it."
     return Answer(document, text, EXIT_INTERRUPTED)

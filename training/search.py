@@ -1,8 +1,13 @@
-"""Searches parameters: Optuna or scikit-learn's samplers; trials are cross-validated on the training rows."""
+"""Searches parameters: Optuna or scikit-learn's samplers; trials are cross-validated on the training rows.
 
-from collections.abc import Callable, Iterator, Mapping
+Folds, and trials that do not rest on one another, go through joblib: one after the other in this process, or
+to the cluster of an :mod:`~training.engine`; the results are the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +15,7 @@ import pandas as pd
 
 from registry import UsageError
 
+from .engine import is_spread, spread, stay_here
 from .fitting import answer, fit_pipeline, has_probability, make_pipeline
 from .job import SearchSection
 from .jobfile import guess
@@ -81,13 +87,17 @@ def search(
         return None
     metric = _pick_metric(section, plan)
     sign = 1.0 if DIRECTIONS[metric] == "higher" else -1.0
-    folds = list(_make_folds(plan))
+    judge = _Judge(plan, features, list(_make_folds(plan)))
     best: SearchResult | None = None
-    proposals = _propose(section, plan.job.spec.job.seed, sign)
+    proposals: Iterable[Proposal] = _propose(section, plan.job.spec.job.seed, sign)
+    ahead: Iterator[dict[str, float]] | None = None
+    if section.method != "optuna":  # Optuna learns from each trial
+        proposals = list(proposals)
+        ahead = judge.start([params for params, _ in proposals])
     progress.start_trials(_count(section))
     for number, (params, tell) in enumerate(proposals):
         with open_trial(number, params) as log:
-            metrics = _validate(plan, features, folds, params)
+            metrics = judge.average(ahead or judge.start([params]))
             log.finish(metrics)
         tell(metrics[metric])
         if best is None or sign * metrics[metric] > sign * best.score:
@@ -96,18 +106,63 @@ def search(
     return best
 
 
+class _Judge:
+    """Cross-validates parameters."""
+
+    def __init__(self, plan: TrainingPlan, features: pd.DataFrame, folds: list[tuple[Any, Any]]) -> None:
+        self._truth = plan.target.truth.iloc[plan.split.train].to_numpy()
+        self._plan, self._features, self._folds = _slim(plan), features, folds
+
+    def start(self, trials: Iterable[dict[str, Any]]) -> Iterator[dict[str, float]]:
+        """Metrics of every fold of every trial, in order; in one process each is computed when asked for."""
+        from joblib import Parallel, delayed  # noqa: PLC0415 - slow import
+
+        validate = _validate_there if is_spread() else _validate
+        tasks = (
+            delayed(validate)(
+                self._plan, self._features, self._truth, learn=learn, judge=judge, params=params
+            )
+            for params in trials
+            for learn, judge in self._folds
+        )
+        with spread():
+            return iter(Parallel(return_as="generator")(tasks))
+
+    def average(self, results: Iterator[dict[str, float]]) -> dict[str, float]:
+        """Mean of each metric over the folds of the next trial."""
+        of_folds = list(islice(results, len(self._folds)))
+        names = set.intersection(*(set(result) for result in of_folds))
+        return {name: float(np.mean([result[name] for result in of_folds])) for name in sorted(names)}
+
+
 def _validate(
-    plan: TrainingPlan, features: pd.DataFrame, folds: list[tuple[Any, Any]], params: dict[str, Any]
+    plan: TrainingPlan, features: pd.DataFrame, truth: Any, *, learn: Any, judge: Any, params: dict[str, Any]
 ) -> dict[str, float]:
-    """Mean of each metric over the folds."""
-    truth = plan.target.truth.iloc[plan.split.train].to_numpy()
-    results = []
-    for learn, judge in folds:
-        pipeline = make_pipeline(plan.job.spec, plan.features, **params)
-        fit_pipeline(pipeline, features.iloc[learn], truth[learn])
-        results.append(measure(answer(pipeline, features.iloc[judge], truth[judge], plan)))
-    names = set.intersection(*(set(result) for result in results))
-    return {name: float(np.mean([result[name] for result in results])) for name in sorted(names)}
+    """Metrics of one fold."""
+    pipeline = make_pipeline(plan.job.spec, plan.features, **params)
+    fit_pipeline(pipeline, features.iloc[learn], truth[learn])
+    return measure(answer(pipeline, features.iloc[judge], truth[judge], plan))
+
+
+def _validate_there(*values: Any, **more: Any) -> dict[str, float]:
+    """The same, as a task of a cluster."""
+    with stay_here():
+        return _validate(*values, **more)
+
+
+def _slim(plan: TrainingPlan) -> TrainingPlan:
+    """The plan without rows and tables: it travels with every task."""
+    none = np.arange(0)
+    return replace(
+        plan,
+        job=replace(plan.job, frame=None),
+        dataset=replace(plan.dataset, frame=plan.dataset.frame.iloc[:0]),
+        target=replace(plan.target, truth=plan.target.truth.iloc[:0]),
+        features=replace(plan.features, tables=()),
+        rows=plan.rows.iloc[:0],
+        split=replace(plan.split, train=none, evaluate=none, groups=None, moments=None),
+        contract=None,
+    )
 
 
 def _make_folds(plan: TrainingPlan) -> Iterator[tuple[Any, Any]]:

@@ -64,8 +64,8 @@ def test_an_error_in_json_is_a_document_too(job_file: Path, capsys: pytest.Captu
     assert (document["schema"], document["error"]) == ("greenroom/error/1", "data")
 
 
-@pytest.mark.parametrize("option", ["--every", "--online", "--engine"])
-def test_modes_that_do_not_exist_yet_are_not_accepted(option: str, job_file: Path) -> None:
+@pytest.mark.parametrize("option", ["--every", "--engine", "--promote"])
+def test_a_mode_without_its_value_is_refused(option: str, job_file: Path) -> None:
     assert main([str(job_file), option]) == 2
 
 
