@@ -13,7 +13,7 @@ from registry import EvaluationRows, Tag, compute_table_digest, format_evaluatio
 
 from .fitting import make_row_layer
 from .importance import measure_importance
-from .layer_figures import draw_layers, measure_layers
+from .layer_figures import draw_layers
 from .package import Package, write_package
 from .plots import draw_importance, draw_outcome
 from .provenance import measure_peak_memory_mb
@@ -115,7 +115,7 @@ class Recorder:
         self._run.log_dataset(make_dataset_record(plan, sha256))
         self._run.log(
             params=flatten_job(plan, trained.fitted),
-            metrics=trained.metrics | measure_layers(plan, trained) | _measure_costs(plan),
+            metrics=trained.metrics | _measure_costs(plan),
             tags={
                 Tag.DATA_SHA256: sha256,
                 Tag.EVALUATION: format_evaluation(rows),

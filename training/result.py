@@ -153,7 +153,8 @@ class TrainingResult:
         warnings: Sentences a person should read before trusting the model.
         link: The run's page in the MLflow UI; a path after ``#`` where there is no server to name.
         task: ``binary``, ``multiclass`` or ``regression``.
-        pipeline: The fitted scikit-learn pipeline, raw rows in: ``rows``, ``columns``, ``model``.
+        pipeline: The fitted scikit-learn pipeline, raw rows in: ``rows``, ``columns``, ``model``. Contract,
+            guard and answers of the job come before and after it, in the model only.
         durations_s: Seconds per step.
     """
 

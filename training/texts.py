@@ -28,12 +28,17 @@ MEANINGS: Final = {
     "rmse_of_mean": "what the best constant answer scores",
     "base_rate": "share of the positive class, or of the largest one",
     "brier": "lower is better",
+    "mean_cost": "of a row, with the threshold chosen",
+    "mean_cost_at_half": "what it would be with a threshold of 0.5",
+    "guard_refused": "share of the held-out rows answered: nothing found",
 }
+LAYER_FIGURES: Final = ("mean_cost", "mean_cost_at_half", "guard_refused")
+"""Shown after the others, where there are such layers."""
 
 
 def list_key_figures(task: str, metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     """The metrics people ask for first, in that order."""
-    return [(name, metrics[name]) for name in KEY_FIGURES[task] if name in metrics]
+    return [(name, metrics[name]) for name in (*KEY_FIGURES[task], *LAYER_FIGURES) if name in metrics]
 
 
 def describe_run(plan: TrainingPlan, metrics: Mapping[str, float]) -> str:
@@ -96,6 +101,14 @@ def write_plan(plan: TrainingPlan) -> str:
         f"  estimator  {spec.model.estimator}",
     ]
     lines += [f"  lookup     {name}: {share:.1%} of the rows found" for name, share in features.matched]
+    if spec.answer.learns:
+        lines.append(
+            f"  answers    fitted on {spec.answer.held_out:.0%} of the rows to learn from, held out for that"
+        )
+    if spec.guard is not None:
+        lines.append(
+            f"  guard      {spec.guard.false_refusal:.2%} of ordinary rows may be answered: nothing found"
+        )
     if spec.search is not None:
         lines.append(f"  search     {spec.search.method}, {', '.join(spec.search.space)}")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from .features import plan_features
 from .fitting import answer, fit_pipeline, make_features, make_pipeline
 from .guarding import check_guard, fit_guard
 from .job import Job
+from .layer_figures import measure_layers
 from .metrics import measure
 from .progress import Progress, SilentProgress
 from .provenance import Stopwatch
@@ -120,6 +121,7 @@ def _train(plan: TrainingPlan, settings: Settings, progress: Progress) -> Traini
         progress.step("Writing it down")
         with watch.time("record"):
             trained = Trained(fitted, outcome, judge, measure(outcome), raw, typicality)
+            trained = replace(trained, metrics=trained.metrics | measure_layers(plan, trained))
             record = recorder.finish(trained)
     if record.warning:
         progress.warn(record.warning)
