@@ -32,6 +32,8 @@ def make_column(values: Sequence[Any] | NDArray[np.float64]) -> tuple[pa.Array, 
     if isinstance(values, np.ndarray):
         return pa.array(values, pa.float64(), from_pandas=True), False
     kinds = set(map(type, values)) - {type(None)}
+    if not kinds:
+        return pa.nulls(len(values)), False  # of any kind: another file says which
     if kinds <= {float, int}:
         try:
             numbers = values if int not in kinds else [None if v is None else float(v) for v in values]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .columns import make_column, make_field
+from .merging import Merger, remove_merged
 from .places import (
     feedback_folder,
     locate_feedback,
@@ -21,13 +22,14 @@ from .places import (
 )
 from .storage import Storage, open_storage
 
-__all__ = ["FEEDBACK_SCHEMA", "INPUT", "MOMENT", "OUTPUT", "Encoded", "PredictionWriter"]
+__all__ = ["INPUT", "MOMENT", "OUTPUT", "Encoded", "PredictionWriter", "encode_table"]
 
 MOMENT: Final = pa.timestamp("us", tz="UTC")
 INPUT: Final = "input."
 OUTPUT: Final = "output."
-FEEDBACK_SCHEMA: Final = ("id", "truth", "time", "arrived")
 COMPRESSION: Final = "zstd"
+RECENT_DAYS: Final = 2
+"""Of a version: the only ones in which a writer may have been killed lately."""
 
 Encoded = tuple[str, bytes]
 """A file that is not written yet: its name below the log, and its content."""
@@ -49,6 +51,7 @@ class PredictionWriter:
         self._model = model
         self._writer = os.urandom(4).hex()
         self._numbers = count(1)
+        self._merger = Merger(self._storage)
 
     def encode_predictions(
         self,
@@ -81,7 +84,7 @@ class PredictionWriter:
                 columns.append((make_field(f"{prefix}{name}", array, is_json=is_json), array))
         table = _make_table(columns, {"greenroom:model": self._model, "greenroom:version": version})
         return [
-            (locate_predictions(self._model, version, day, self._name_part()), _encode(part))
+            (locate_predictions(self._model, version, day, self._name_part()), encode_table(part))
             for day, part in _split_by_day(table, times_us)
         ]
 
@@ -112,7 +115,7 @@ class PredictionWriter:
             {"greenroom:model": self._model},
         )
         return [
-            (locate_feedback(self._model, day, self._name_part()), _encode(part))
+            (locate_feedback(self._model, day, self._name_part()), encode_table(part))
             for day, part in _split_by_day(table, arrived_us)
         ]
 
@@ -124,6 +127,16 @@ class PredictionWriter:
             UnreachableError: No room or no answer; trying again may help.
         """
         self._storage.write(*encoded)
+        name, content = encoded
+        self._merger.note(name, len(content))
+
+    def merge(self) -> None:
+        """Puts its own small files together, if there are many by now; for writers that write on and on.
+
+        Raises:
+            GreenroomError: The storage cannot be read, written or deleted from; all rows are still there.
+        """
+        self._merger.merge()
 
     def sweep(self) -> None:
         """Removes what writers that are gone left half-written.
@@ -131,8 +144,12 @@ class PredictionWriter:
         Raises:
             GreenroomError: The storage cannot be looked at.
         """
-        for folder in (predictions_folder(self._model), feedback_folder(self._model)):
+        predictions, feedback = predictions_folder(self._model), feedback_folder(self._model)
+        versions = [f"{predictions}/{name}" for name in self._storage.list_folders(predictions)]
+        for folder in (*versions, feedback):
             self._storage.sweep(folder)
+            for day in self._storage.list_folders(folder)[-RECENT_DAYS:]:
+                remove_merged(self._storage, f"{folder}/{day}")
 
     def _name_part(self) -> str:
         return name_part(datetime.now(UTC), self._writer, next(self._numbers))
@@ -159,7 +176,8 @@ def _split_by_day(
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
-def _encode(table: pa.Table) -> bytes:
+def encode_table(table: pa.Table) -> bytes:
+    """A table as a Parquet file."""
     sink = pa.BufferOutputStream()
     texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "id"]
     pq.write_table(table, sink, compression=COMPRESSION, use_dictionary=texts)

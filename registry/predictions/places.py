@@ -6,6 +6,8 @@ and pyarrow read it.
 """
 
 import hashlib
+import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -16,9 +18,10 @@ from registry.errors import UsageError
 __all__ = [
     "check_log",
     "feedback_folder",
-    "is_part",
+    "list_parts",
     "locate_feedback",
     "locate_predictions",
+    "name_merged",
     "name_part",
     "parse_version",
     "predictions_folder",
@@ -28,6 +31,9 @@ __all__ = [
 MAX_NAME_BYTES: Final = 180
 """Of a name as part of a path: ext4, XFS, NTFS and APFS take 255, encrypted home folders 143 characters."""
 DIGEST_CHARACTERS: Final = 16
+_PART: Final = re.compile(
+    r"part-(?P<moment>\w+)-(?P<writer>[0-9a-f]+)-(?P<first>\d+)(?:-(?P<last>\d+))?\.parquet"
+)
 
 
 def check_log(log: str) -> str:
@@ -95,9 +101,37 @@ def name_part(moment: datetime, writer: str, number: int) -> str:
     return f"part-{moment.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{writer}-{number:06d}.parquet"
 
 
-def is_part(name: str) -> bool:
-    """Whether a file's name is one of ours; files that are being written and markers of others are not."""
-    return name.startswith("part-") and name.endswith(".parquet")
+def name_merged(names: Sequence[str]) -> str:
+    """The name of a file that holds what these files of one writer hold, which follow each other.
+
+    >>> name_merged(["part-1Z-aa-000007.parquet", "part-2Z-aa-000009.parquet"])
+    'part-1Z-aa-000007-000009.parquet'
+    """
+    first, last = _PART.fullmatch(names[0]), _PART.fullmatch(names[-1])
+    assert first is not None
+    assert last is not None
+    return (
+        f"part-{first['moment']}-{first['writer']}-{first['first']}-{last['last'] or last['first']}.parquet"
+    )
+
+
+def list_parts(names: Iterable[str]) -> list[str]:
+    """Our files among others, without those that were put together in another one of them.
+
+    >>> list_parts(["_SUCCESS", "part-1Z-aa-01.parquet", "part-1Z-aa-01-02.parquet", "part-2Z-aa-03.parquet"])
+    ['part-1Z-aa-01-02.parquet', 'part-2Z-aa-03.parquet']
+    """
+    found = {name: match for name in names if (match := _PART.fullmatch(name))}
+    merged = [match for match in found.values() if match["last"]]
+    return sorted(
+        name
+        for name, match in found.items()
+        if match["last"]
+        or not any(
+            match["writer"] == one["writer"] and int(one["first"]) <= int(match["first"]) <= int(one["last"])
+            for one in merged
+        )
+    )
 
 
 def parse_version(folder: str) -> str | None:

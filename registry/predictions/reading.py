@@ -4,17 +4,17 @@ Memory: what matches ``since``, ``until`` and ``versions``, and one file at a ti
 and days are not opened.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from registry.errors import DataError
 
 from .columns import Piece, join_pieces, read_piece
 from .joining import FIRST_ROW, join_truth
 from .parts import INPUT, MOMENT, OUTPUT
-from .places import feedback_folder, is_part, parse_version, predictions_folder, quote_name
+from .places import feedback_folder, list_parts, parse_version, predictions_folder, quote_name
 from .storage import Storage, open_storage
 from .table import PredictionTable
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["count_unknown", "read_predictions"]
+
+TRIES: Final = 5
+"""Looks at a folder in which files are being put together; a writer does that every few minutes."""
 
 
 def read_predictions(
@@ -52,10 +55,9 @@ def read_predictions(
     """
     storage = open_storage(log)
     gathered = _Gathered()
-    for version, name in _find_parts(storage, model, since, until, versions):
-        table = _read_part(storage, name)
-        if table is not None:
-            gathered.add(version, _select(table, since, until))
+    for version, day in _find_days(storage, model, since, until, versions):
+        for table in _read_day(storage, day, lambda table: _select(table, since, until)):
+            gathered.add(version, table)
     meta = gathered.make_meta()
     order = meta["time"].argsort(kind="stable").to_numpy()
     meta = meta.iloc[order].reset_index(drop=True)
@@ -74,11 +76,10 @@ def count_unknown(log: str, model: str, ids: Iterable[str]) -> int:
     """
     unknown = set(ids)
     storage = open_storage(log)
-    for _, name in _find_parts(storage, model, None, None, None):
+    for _, day in _find_days(storage, model, None, None, None):
         if not unknown:
             break
-        table = _read_part(storage, name, ["id"])
-        if table is not None:
+        for table in _read_day(storage, day, columns=["id"]):
             found = table.column("id").to_pylist()
             unknown.difference_update(found, [f"{one}{FIRST_ROW}" for one in found])
     return len(unknown)
@@ -142,14 +143,14 @@ def _concat(parts: Sequence[Any], dtype: Any) -> Any:
     return pd.concat(parts, ignore_index=True).astype(dtype) if parts else pd.Series(dtype=dtype)
 
 
-def _find_parts(
+def _find_days(
     storage: Storage,
     model: str,
     since: datetime | None,
     until: datetime | None,
     versions: Collection[str] | None,
 ) -> Iterator[tuple[str, str]]:
-    """Versions and names of the files that may hold such predictions."""
+    """Versions, and folders of days, that may hold such predictions."""
     folder = predictions_folder(model)
     wanted = None if versions is None else {f"version={quote_name(version)}": version for version in versions}
     for name in storage.list_folders(folder):
@@ -158,13 +159,32 @@ def _find_parts(
             continue
         first = f"date={_utc(since).date().isoformat()}" if since else ""
         last = f"date={_utc(until).date().isoformat()}" if until else "\uffff"
-        for file in storage.list_files(f"{folder}/{name}", first, last):
-            if is_part(file.rpartition("/")[2]):
-                yield version, file
+        for day in storage.list_folders(f"{folder}/{name}"):
+            if first <= day <= last:
+                yield version, f"{folder}/{name}/{day}"
 
 
-def _read_part(storage: Storage, name: str, columns: list[str] | None = None) -> "pa.Table | None":
-    """A file as a table; None if somebody has removed it since it was listed."""
+def _read_day(
+    storage: Storage,
+    folder: str,
+    select: "Callable[[pa.Table], pa.Table]" = lambda table: table,
+    columns: list[str] | None = None,
+) -> "list[pa.Table]":
+    """All files of one folder; looks again if some were put together, or removed, since it was listed."""
+    tables: list[pa.Table] = []
+    for _ in range(TRIES):
+        names = list_parts(storage.list_files(folder))
+        found = [_read_part(storage, f"{folder}/{name}", select, columns) for name in names]
+        tables = [table for table in found if table is not None]
+        if len(tables) == len(names):
+            break
+    return tables
+
+
+def _read_part(
+    storage: Storage, name: str, select: "Callable[[pa.Table], pa.Table]", columns: list[str] | None
+) -> "pa.Table | None":
+    """What is wanted of a file; None if it is gone."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
@@ -172,7 +192,7 @@ def _read_part(storage: Storage, name: str, columns: list[str] | None = None) ->
     if content is None:
         return None
     try:
-        return pq.ParquetFile(pa.BufferReader(content)).read(columns)
+        return select(pq.ParquetFile(pa.BufferReader(content)).read(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{name} in the prediction log {storage.text} cannot be read as Parquet.",
@@ -195,13 +215,14 @@ def _read_feedback(storage: Storage, model: str, ids: Collection[str]) -> "pd.Da
     """All feedback about these ids, in the order in which it was written."""
     import pandas as pd  # noqa: PLC0415 - heavy
 
-    tables = []
-    for name in sorted(storage.list_files(feedback_folder(model))) if ids else []:
-        table = _read_part(storage, name) if is_part(name.rpartition("/")[2]) else None
-        if table is not None:
-            told = table.column("id").to_pylist()
-            table = table.filter([one in ids or one.removesuffix(FIRST_ROW) in ids for one in told])
-            tables.extend([table] if table.num_rows else [])
+    def select(table: "pa.Table") -> "pa.Table":
+        told = table.column("id").to_pylist()
+        return table.filter([one in ids or one.removesuffix(FIRST_ROW) in ids for one in told])
+
+    folder = feedback_folder(model)
+    days = storage.list_folders(folder) if ids else []
+    tables = [table for day in days for table in _read_day(storage, f"{folder}/{day}", select)]
+    tables = [table for table in tables if table.num_rows]
     moments = {
         name: _concat([table.column(name).to_pandas() for table in tables], "datetime64[us, UTC]")
         for name in ("time", "arrived")

@@ -3,10 +3,10 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from registry.errors import AccessDeniedError, DataError, GreenroomError, UnreachableError
 from registry.sources.s3 import connect_s3, translating_s3_errors
@@ -43,8 +43,16 @@ class Storage(Protocol):
     def list_folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder, in order; none if there is no such folder."""
 
-    def list_files(self, folder: str, first: str = "", last: str = "\uffff") -> Iterator[str]:
-        """Files in those folders of a folder that lie between two, in order, each with its whole name."""
+    def list_files(self, folder: str) -> list[str]:
+        """Names of the files in a folder, in order; none if there is no such folder."""
+
+    def delete(self, name: str) -> None:
+        """Removes a file; one that is gone already is fine.
+
+        Raises:
+            AccessDeniedError: No permission.
+            UnreachableError: No answer.
+        """
 
     def sweep(self, folder: str) -> None:
         """Removes what writers that are gone left half-written."""
@@ -99,12 +107,14 @@ class FolderStorage:
         """See :class:`Storage`."""
         return [name for name, is_folder in self._scan(folder) if is_folder]
 
-    def list_files(self, folder: str, first: str = "", last: str = "\uffff") -> Iterator[str]:
+    def list_files(self, folder: str) -> list[str]:
         """See :class:`Storage`."""
-        for name in self.list_folders(folder):
-            if first <= name <= last:
-                inner = f"{folder}/{name}"
-                yield from (f"{inner}/{file}" for file, is_folder in self._scan(inner) if not is_folder)
+        return [name for name, is_folder in self._scan(folder) if not is_folder]
+
+    def delete(self, name: str) -> None:
+        """See :class:`Storage`."""
+        with self._translating(name):
+            (self._root / name).unlink(missing_ok=True)
 
     def sweep(self, folder: str) -> None:
         """See :class:`Storage`."""
@@ -162,30 +172,26 @@ class BucketStorage:
 
     def list_folders(self, folder: str) -> list[str]:
         """See :class:`Storage`."""
+        return sorted(name.rstrip("/") for name in self._list(folder, "CommonPrefixes", "Prefix"))
+
+    def list_files(self, folder: str) -> list[str]:
+        """See :class:`Storage`."""
+        return sorted(self._list(folder, "Contents", "Key"))
+
+    def delete(self, name: str) -> None:
+        """See :class:`Storage`."""
+        with translating_s3_errors(self.text):
+            self._connect().delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
+    def _list(self, folder: str, kind: str, key: str) -> list[str]:
         prefix = f"{self._prefix}{folder}/"
         with translating_s3_errors(self.text):
-            pages = (
+            pages: Iterable[Mapping[str, Any]] = (
                 self._connect()
                 .get_paginator("list_objects_v2")
                 .paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/")
             )
-            found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
-        return sorted(name.removeprefix(prefix).rstrip("/") for name in found)
-
-    def list_files(self, folder: str, first: str = "", last: str = "\uffff") -> Iterator[str]:
-        """See :class:`Storage`; begins at the first folder asked for and stops after the last."""
-        prefix = f"{self._prefix}{folder}/"
-        with translating_s3_errors(self.text):
-            pages = (
-                self._connect()
-                .get_paginator("list_objects_v2")
-                .paginate(Bucket=self._bucket, Prefix=prefix, StartAfter=prefix + first)
-            )
-            for page in pages:
-                for item in page.get("Contents", []):
-                    if item["Key"].removeprefix(prefix).partition("/")[0] > last:
-                        return
-                    yield item["Key"].removeprefix(self._prefix)
+            return [item[key].removeprefix(prefix) for page in pages for item in page.get(kind, [])]
 
     def sweep(self, folder: str) -> None:
         """S3 shows whole objects only."""

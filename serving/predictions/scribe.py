@@ -61,15 +61,20 @@ class Scribe:
 
     def run(self) -> int:
         """Writes; returns how many records were given up at the end."""
-        try:
-            self._writer.sweep()
-        except GreenroomError as error:
-            self._tell(error)
+        self._try(self._writer.sweep)
         given_up = 0
         while batches := self._intake.take():
             given_up += self._write(batches)
             self._done()
+            self._try(self._writer.merge)
         return given_up
+
+    def _try(self, tidy: Callable[[], None]) -> None:
+        """Tidying up may fail: nothing is lost by it."""
+        try:
+            tidy()
+        except GreenroomError as error:
+            _log.warning("The prediction log cannot be tidied up: %s", error)
 
     def _write(self, batches: Sequence[Batch]) -> int:
         sheets: dict[str, Sheet] = {}

@@ -48,11 +48,3 @@ def test_what_a_killed_writer_left_is_not_read_and_is_swept_when_it_is_old(tmp_p
     assert len(read_predictions(str(tmp_path), "m").meta) == 1
     append_predictions(str(tmp_path), "m", make_table(["b"]))
     assert (old.exists(), new.exists()) == (False, True)
-
-
-def test_a_file_that_is_gone_by_the_time_it_is_read_is_no_error(tmp_path: Path) -> None:
-    storage = open_storage(str(tmp_path))
-    storage.write("m/date=1/part-1.parquet", b"x")
-    (listed,) = storage.list_files("m")
-    (tmp_path / listed).unlink()
-    assert storage.read(listed) is None
