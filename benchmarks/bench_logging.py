@@ -1,0 +1,146 @@
+"""What the prediction log costs: the same server without it and with it, in turns, and a million predictions.
+
+Two models: the flights of `examples/flights` and a logistic regression on ten numbers; the log is a folder on
+this machine's disk. Prints medians over rounds in turns, ratios, what was lost, and the memory of every process
+over MILLION predictions of one row. Takes six minutes; SECONDS=0.5 ROUNDS=2 MILLION=50000 for a quick look.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.bench_serving import (
+    BIN,
+    ROUND_S,
+    ROUNDS,
+    Round,
+    Started,
+    fetch,
+    list_tree,
+    load,
+    make_models,
+    measure,
+    median,
+    run,
+    say,
+    write_request,
+)
+from registry.server import start_server
+
+CASES: Final = ((1, 16), (1, 1), (100, 16))
+MODELS: Final = ("linear", "flight-delay")
+MILLION: Final = int(os.environ.get("MILLION", "1000000"))
+WITHOUT, WITH = "without log", "with log"
+STEPS: Final = 5
+
+
+def main() -> int:
+    """Runs everything."""
+    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as scratch:
+        folder = Path(scratch)
+        database = f"sqlite:///{folder / 'mlflow.db'}"
+        with start_server(backend_store_uri=database, folder=folder, log=folder / "server.log") as server:
+            os.environ["MLFLOW_TRACKING_URI"] = server.uri
+            os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+            tables = make_models(folder)
+            for name in MODELS:
+                compare(name, tables[name], folder)
+            watch_memory(MODELS[0], tables[MODELS[0]], folder)
+    return 0
+
+
+def compare(name: str, table: Mapping[str, Any], folder: Path) -> None:
+    """All cases of one model."""
+    say(f"{name}: starting the servers ...")
+    with ExitStack() as stack:
+        servers = {key: stack.enter_context(start(name, folder, key)) for key in (WITHOUT, WITH)}
+        print(f"\n{name}, medians of {ROUNDS} rounds of {ROUND_S} s, in turns")
+        print(
+            f"{'rows':>5} {'conn.':>5}  {'server':<12}",
+            *(f"{text:>9}" for text in ("req/s", "p50 ms", "p99 ms", "CPU µs")),
+        )
+        for rows, connections in CASES:
+            show(rows, connections, alternate(servers, write_request(table, rows), connections))
+        print(f"{'':>13}{tell_log(servers[WITH])}")
+
+
+def alternate(
+    servers: Mapping[str, Started], request: bytes, connections: int
+) -> Mapping[str, Sequence[Round]]:
+    """Rounds in turns, each in the other order, with a pause in which the log is written to its end."""
+    rounds: dict[str, list[Round]] = {key: [] for key in servers}
+    for number in range(ROUNDS + 1):
+        for key in sorted(servers, reverse=number % 2 == 0):
+            measured = measure(servers[key], request, connections)
+            if number:
+                rounds[key].append(measured)
+    return rounds
+
+
+def show(rows: int, connections: int, results: Mapping[str, Sequence[Round]]) -> None:
+    """One line per server; the ratio is the median over rounds that follow each other."""
+    for key, rounds in results.items():
+        values = [median(rounds, figure) for figure in ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")]
+        print(f"{rows:>5} {connections:>5}  {key:<12}", *(f"{value:>9.3f}" for value in values))
+    pairs = list(zip(results[WITH], results[WITHOUT], strict=True))
+    ratio = statistics.median(one.requests_per_s / other.requests_per_s for one, other in pairs)
+    more_ms = statistics.median(one.p50_ms - other.p50_ms for one, other in pairs)
+    print(f"{'':>13}throughput with log {ratio:.3f} × without, p50 {more_ms:+.3f} ms")
+
+
+def watch_memory(name: str, table: Mapping[str, Any], folder: Path) -> None:
+    """A million predictions of one row, and what every process holds meanwhile."""
+    request = write_request(table, 1)
+    with start(name, folder, WITH) as server:
+        load(server.port, request, 16, 5.0)
+        print(f"\n{name}, with log: memory over {MILLION:,} predictions of one row")
+        total, sizes = 0, [tell_memory(server)]
+        while total < MILLION:
+            total += load(server.port, request, 16, 2.0)["requests"]
+            if total >= MILLION * len(sizes) / STEPS:
+                sizes.append(tell_memory(server))
+        for number, size in enumerate(sizes):
+            parts = ", ".join(f"{what} {mb:.0f}" for what, mb in size)
+            print(f"{number / STEPS:>13.0%}  {sum(mb for _, mb in size):>6.0f} MB: {parts}")
+        time.sleep(6.0)
+        print(f"{'':>13}{tell_log(server)}")
+
+
+def tell_memory(server: Started) -> Sequence[tuple[str, float]]:
+    """Resident memory of each process, in MB."""
+    tree = list_tree(server.pid)
+    return [(name_process(process.cmdline()), process.memory_info().rss / 2**20) for process in tree]
+
+
+def name_process(command: Sequence[str]) -> str:
+    """What a process is, by how it was started."""
+    modules = [word for word in command if word.startswith("serving.")]
+    return modules[0].rpartition(".")[2] if modules else "supervisor"
+
+
+def tell_log(server: Started) -> str:
+    """What the server says of its log."""
+    found = json.loads(fetch(server.port, "/info"))["prediction_log"]
+    return f"logged {found['logged']:,} requests, lost {found['lost'] or 'none'}"
+
+
+def start(name: str, folder: Path, which: str) -> Any:
+    """``serve-model`` with its defaults, and with a log."""
+    home = folder / f"{name} {which}"
+    home.mkdir(exist_ok=True)
+    options = ["--log-predictions", home / "log"] if which == WITH else []
+    environment = {"GREENROOM_CACHE_DIR": str(folder / "cache")}
+    return run([BIN / "serve-model", name, *options, "--port"], environment, home)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
