@@ -34,6 +34,8 @@ __all__ = ["Crew", "raise_problem"]
 
 MAX_DEATHS: Final = 3
 """A part that ended so many workers is to blame itself."""
+STDERR: Final = 2
+"""A model may print as it pleases; a notebook's ``sys.stderr`` is no file."""
 PATIENCE_S: Final = 1.0
 """Between two looks at whether the driver itself may go on."""
 CHILD_ENVIRONMENT: Final = {
@@ -245,7 +247,7 @@ class Crew:
             self._host = subprocess.Popen(
                 [sys.executable, "-P", "-W", "ignore", "-m", "serving.batch.host"],
                 stdin=theirs.fileno(),
-                stdout=sys.stderr.fileno(),
+                stdout=STDERR,
                 env=get_child_environment(CHILD_ENVIRONMENT),
                 start_new_session=True,
             )

@@ -14,7 +14,7 @@ from .order import Part, PartReport
 
 __all__ = ["DaskEngine", "require_dask", "score_task"]
 
-CONNECT_S: Final = 15
+CONNECT_S: Final = 10
 PATIENCE_S: Final = 1.0
 """Between two looks at whether the driver itself may go on."""
 RETRIES: Final = 2
@@ -48,10 +48,12 @@ class DaskEngine:
     Args:
         workers: Processes of an own cluster.
         scheduler: Address of a scheduler, e.g. ``tcp://host:8786``; None: an own cluster.
+        connect_s: How long to wait for it.
     """
 
-    def __init__(self, workers: int, scheduler: str | None) -> None:
+    def __init__(self, workers: int, scheduler: str | None, *, connect_s: float = CONNECT_S) -> None:
         self._workers = workers
+        self._connect_s = connect_s
         self._scheduler = scheduler
         self._stack = ExitStack()
         self._client: Any = None
@@ -75,7 +77,7 @@ class DaskEngine:
                 )
             )
         try:
-            self._client = self._stack.enter_context(dask.Client(address, timeout=CONNECT_S))
+            self._client = self._stack.enter_context(dask.Client(address, timeout=self._connect_s))
         except (OSError, TimeoutError, ValueError) as error:
             self._stack.close()
             raise UnreachableError(

@@ -207,6 +207,7 @@ class _Job:
                 f"{len(lost)} parts are not in {self._storage.text} although they were scored: {lost[0]}.",
                 hint="Somebody else writes there? The same command scores them again.",
             )
+        self._storage.sweep()
         lock.check()
         total = sum(reports.values(), PartReport())
         now_s = time.monotonic()

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.compiled.plan import MEDIA_TYPE, open_plan
+from serving.errors import BrokenContractError
 
 __all__ = ["PlannedModel"]
 
@@ -32,7 +33,10 @@ class PlannedModel:
         if rows is None:
             return None
         document = {"dataframe_split": {"columns": list(frame.columns), "data": rows}, **self._params}
-        batch = self._plan.parse(orjson.dumps(document), MEDIA_TYPE)
+        try:
+            batch = self._plan.parse(orjson.dumps(document), MEDIA_TYPE)
+        except BrokenContractError:
+            return None  # which rows, MLflow's own code says one by one
         if batch is None:
             return None
         return orjson.loads(self._plan.run([batch])[0])["predictions"]

@@ -1,0 +1,326 @@
+"""Batch scoring beside a plain loop: `score-model` local and on Dask against pyarrow batches and `predict`.
+
+Synthetic rows of eight numbers in a Parquet file, 2 to the 18th per row group; a linear model, whose answers
+cost next to nothing, so that everything around them shows, and a boosting of 100 trees. The plain loop is what
+people write: `iter_batches`, `to_pandas`, `predict`, `ParquetWriter`, in one process, one thread. Every
+contender is a program of its own, timed from its start to its end, imports included; rounds are interleaved.
+"No start" is the rate of the rows that the large file has beyond the small one; CPU is what all processes of a
+contender took together. Memory is the peak of all of them (proportional set size), at ROWS / 5 and at ROWS.
+
+Then KILLS times: a job, the driver or one of its workers killed at a random moment, the same command again,
+and every row must be there exactly once, with the answer it should have.
+
+5 million rows, 3 rounds and 20 kills take about fifteen minutes; ROWS=500000 ROUNDS=1 KILLS=2 for a quick
+look, ROUNDS=0 for kills alone. Fails if the local engine is slower than the loop, if memory grows with the
+rows, or if a row is lost, doubled or answered otherwise.
+"""
+
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS: Final = int(os.environ.get("ROWS", "5000000"))
+ROUNDS: Final = int(os.environ.get("ROUNDS", "3"))
+KILLS: Final = int(os.environ.get("KILLS", "20"))
+KILLED_ROWS: Final = 2_000_000
+COLUMNS: Final = 8
+BIN: Final = Path(sys.executable).parent
+MAX_GROWTH: Final = 1.25
+"""Of the peak memory, from a fifth of the rows to all of them."""
+NAMES: Final = [f"x{number}" for number in range(COLUMNS)]
+
+LOOP: Final = """
+import sys
+import mlflow.pyfunc, pyarrow as pa, pyarrow.parquet as pq
+model = mlflow.pyfunc.load_model(sys.argv[1], suppress_warnings=True)
+writer = None
+for batch in pq.ParquetFile(sys.argv[2]).iter_batches(32768, use_threads=False):
+    answers = pa.table({"prediction": model.predict(batch.to_pandas())})
+    writer = writer or pq.ParquetWriter(sys.argv[3], answers.schema)
+    writer.write_table(answers)
+writer.close()
+"""
+"""What people write."""
+
+ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A contender that ran to its end."""
+
+    seconds: float
+    peak_mb: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything is."""
+
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Leads to the MLflow of this benchmark."""
+        uri = f"sqlite:///{self.folder / 'mlflow.db'}"
+        return {
+            **os.environ,
+            **ENVIRONMENT,
+            "MLFLOW_TRACKING_URI": uri,
+            "GREENROOM_CACHE_DIR": str(self.folder / "cache"),
+        }
+
+    def score(self, model: str, rows: Path, *options: str) -> list[str]:
+        """The command under test; into the folder `out`."""
+        script = str(BIN / "score-model")
+        return [script, model, "--input", str(rows), "--output", str(self.folder / "out"), *options]
+
+    def loop(self, model: str, rows: Path) -> list[str]:
+        """The plain loop; into a file."""
+        return [
+            sys.executable,
+            "-c",
+            LOOP,
+            f"models:/{model}@production",
+            str(rows),
+            str(self.folder / "plain"),
+        ]
+
+
+def main() -> int:
+    """Measures and prints; 1 if a promise is broken."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="bench-score-") as scratch:
+        place = Place(Path(scratch))
+        register_models(place)
+        small, large = place.folder / "small.parquet", place.folder / "large.parquet"
+        write_rows(small, ROWS // 5)
+        write_rows(large, ROWS)
+        models = ("linear", "boosting") if ROUNDS else ()
+        broken = [compare(place, model, small, large) for model in models]
+        broken.append(kill(place) if KILLS else False)
+    return int(any(broken))
+
+
+def register_models(place: Place) -> None:
+    """Two models in an MLflow on SQLite, in production by alias."""
+    os.environ.update({name: value for name, value in place.env.items() if name.startswith("MLFLOW")})
+    import mlflow  # noqa: PLC0415 - after the settings
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from skops.io import dumps, get_untrusted_types  # noqa: PLC0415
+
+    rows = make_rows(10_000, seed=0)
+    truth = (rows["x0"] + rows["x1"] ** 2 > 1).astype("int64")
+    mlflow.create_experiment("bench", (place.folder / "artifacts").as_uri())
+    mlflow.set_experiment("bench")
+    models = {"linear": LogisticRegression(), "boosting": HistGradientBoostingClassifier()}
+    for name, model in models.items():
+        model.fit(rows, truth)
+        with mlflow.start_run():
+            logged = mlflow.sklearn.log_model(
+                model,
+                name="model",
+                input_example=rows.head(),
+                pip_requirements=["scikit-learn"],
+                registered_model_name=name,
+                skops_trusted_types=get_untrusted_types(data=dumps(model)),
+            )
+        version = str(logged.registered_model_version)
+        mlflow.MlflowClient().set_registered_model_alias(name, "production", version)
+
+
+def make_rows(rows: int, *, seed: int) -> pd.DataFrame:
+    """Numbers without meaning."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({name: rng.normal(size=rows) for name in NAMES})
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """Rows in row groups of 2 to the 18th."""
+    group, schema = 1 << 18, pa.schema([(name, pa.float64()) for name in NAMES])
+    with pq.ParquetWriter(path, schema) as writer:
+        for number, start in enumerate(range(0, rows, group)):
+            table = make_rows(min(group, rows - start), seed=number + 1)
+            writer.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))
+
+
+def compare(place: Place, model: str, small: Path, large: Path) -> bool:
+    """Prints a table of all contenders; returns whether a promise is broken."""
+    contenders: dict[str, Any] = {
+        "plain loop": lambda rows: place.loop(model, rows),
+        "local, 1 worker": lambda rows: place.score(model, rows, "--workers", "1"),
+        "local, 2 workers": lambda rows: place.score(model, rows, "--workers", "2"),
+        "dask, 1 worker": lambda rows: place.score(model, rows, "--engine", "dask", "--workers", "1"),
+        "dask, 2 workers": lambda rows: place.score(model, rows, "--engine", "dask", "--workers", "2"),
+    }
+    run(place, contenders["local, 1 worker"](small))  # downloads to the cache, and makes the experiment
+    found: dict[str, dict[str, list[Ran]]] = {name: {"small": [], "large": []} for name in contenders}
+    for _ in range(ROUNDS):
+        for name, command in contenders.items():
+            found[name]["small"].append(run(place, command(small)))
+            found[name]["large"].append(run(place, command(large)))
+    print(f"\n{model}, {ROWS:,} rows, medians of {ROUNDS}")
+    print(f"{'':<18}  seconds  CPU s    rows/s   no start  start s  MB, 1/5    MB  ratio")
+    plain = median_seconds(found["plain loop"]["large"])
+    ratios, growths = {}, {}
+    for name, by_size in found.items():
+        few, all_of_them = median_seconds(by_size["small"]), median_seconds(by_size["large"])
+        rate = (ROWS - ROWS // 5) / max(all_of_them - few, 1e-9)
+        small_mb, large_mb = (max(ran.peak_mb for ran in by_size[size]) for size in ("small", "large"))
+        pairs = zip(found["plain loop"]["large"], by_size["large"], strict=True)
+        ratios[name] = statistics.median(one.seconds / other.seconds for one, other in pairs)
+        growths[name] = large_mb / small_mb
+        cpu = statistics.median(ran.cpu_s for ran in by_size["large"])
+        print(
+            f"{name:<18}{all_of_them:9.1f}{cpu:7.1f}{ROWS / all_of_them:10,.0f}{rate:11,.0f}"
+            f"{few - ROWS // 5 / rate:9.1f}{small_mb:9.0f}{large_mb:6.0f}{ratios[name]:7.2f}"
+        )
+        if name in {"plain loop", "local, 2 workers"}:
+            hours = (few - ROWS // 5 / rate + 100e6 / rate) / 3600
+            print(f"{'':<18}100 million rows at this rate: {hours:.2f} h")
+    print(f"ratio: the plain loop's {plain:.1f} s over theirs, round by round, start included")
+    return ratios["local, 2 workers"] < 1 or growths["local, 2 workers"] > MAX_GROWTH
+
+
+def median_seconds(ran: Sequence[Ran]) -> float:
+    """Of several runs."""
+    return statistics.median(one.seconds for one in ran)
+
+
+def run(place: Place, command: Sequence[str]) -> Ran:
+    """Runs a contender into an empty place; fails if it fails."""
+    shutil.rmtree(place.folder / "out", ignore_errors=True)
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, env=place.env, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    peak, cpu = [0.0], dict[int, float]()
+    watcher = threading.Thread(target=watch, args=(process.pid, peak, cpu), daemon=True)
+    watcher.start()
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - start
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command[:3])} failed: {errors.decode()[-2000:]}")
+    return Ran(seconds, peak[0], sum(cpu.values()))
+
+
+def watch(pid: int, peak: list[float], cpu: dict[int, float]) -> None:
+    """Keeps the peak memory of a process and all it started (MB of 2 to the 20th), and all their CPU seconds."""
+    while psutil.pid_exists(pid):
+        try:
+            parent = psutil.Process(pid)
+            if parent.status() == psutil.STATUS_ZOMBIE:
+                return
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.Error:
+            return
+        peak[0] = max(peak[0], sum(map(measure, family)) / 2**20)
+        for one in family:
+            with suppress(psutil.Error):
+                times = one.cpu_times()
+                cpu[one.pid] = times.user + times.system
+        time.sleep(0.1)
+
+
+def measure(process: psutil.Process) -> float:
+    """Bytes; 0 of one that is just ending."""
+    try:
+        return float(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0.0
+
+
+def kill(place: Place) -> bool:
+    """Kills, and does it again; returns whether a row was lost, doubled or answered otherwise."""
+    rows = place.folder / "killed"
+    rows.mkdir()
+    for number in range(8):
+        table = make_rows(KILLED_ROWS // 8, seed=100 + number)
+        pq.write_table(pa.Table.from_pandas(table), rows / f"{number}.parquet", row_group_size=50_000)
+    command = place.score("linear", rows, "--workers", "2")
+    whole = run(place, command)
+    expected = read_answers(place)
+    rng, bad, resumed = random.Random(1), 0, []  # noqa: S311 - moments to kill at
+    for number in range(KILLS):
+        victim = ("driver", "worker")[number % 2]
+        delay = rng.uniform(0.3, 1.0) * whole.seconds
+        record = kill_once(place, command, victim, delay)
+        found = read_answers(place)
+        same = found.equals(expected)
+        bad += not same
+        resumed.append(record["resumed_parts"])
+        what = "every row once" if same else "WRONG"
+        there = f"{record['resumed_parts']} of {record['parts']} parts were there"
+        print(f"{victim} killed after {delay:4.1f} s: {there}; {what}", flush=True)
+    print(f"{KILLS - bad} of {KILLS} times every row was there once; parts found: {sorted(resumed)}")
+    return bool(bad)
+
+
+def kill_once(place: Place, command: Sequence[str], victim: str, delay_s: float) -> Mapping[str, Any]:
+    """One job that loses a process, and the same command again; returns the record."""
+    shutil.rmtree(place.folder / "out", ignore_errors=True)
+    process = subprocess.Popen(
+        command, env=place.env, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        process.wait(delay_s)
+    except subprocess.TimeoutExpired:
+        if victim == "driver":
+            process.kill()
+        else:
+            strike_worker(process.pid)
+    process.wait()
+    done = subprocess.run(command, env=place.env, cwd=place.folder, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the rerun failed: {done.stderr.decode()[-2000:]}")
+    found: Mapping[str, Any] = json.loads((place.folder / "out" / "_greenroom.json").read_text("utf-8"))
+    return found
+
+
+def strike_worker(pid: int) -> None:
+    """Kills one of the processes behind the driver: the one that starts workers, or a worker."""
+    children = psutil.Process(pid).children(recursive=True)
+    if children:
+        children[-1].kill()
+
+
+def read_answers(place: Place) -> pd.DataFrame:
+    """All rows of the output, in the order of where they come from."""
+    frames = list(_read_parts(place.folder / "out"))
+    return pd.concat(frames).sort_values(["_file", "_row"], ignore_index=True)
+
+
+def _read_parts(folder: Path) -> Iterator[pd.DataFrame]:
+    for path in sorted(folder.glob("part-*.parquet")):
+        yield pd.read_parquet(path).astype({"_file": str})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
