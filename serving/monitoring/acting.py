@@ -41,6 +41,8 @@ def act(ledger: Ledger, alarm: Alarm) -> str:
 def _roll_back(ledger: Ledger, alarm: Alarm) -> str:
     """Only while the judged version holds production, and did not itself come back by a rollback."""
     holder = read_status(ledger).holders.get(PRODUCTION)
+    if not alarm.holder_seq:
+        return f"no rollback: version {alarm.version} did not have production by a history of {ledger.name}"
     if holder is None or (holder.version, holder.seq) != (alarm.version, alarm.holder_seq):
         now = f"version {holder.version}" if holder else "no version"
         return f"no rollback: version {alarm.version} was judged, and production is at {now} by now"
@@ -62,6 +64,4 @@ def _roll_back(ledger: Ledger, alarm: Alarm) -> str:
 
 
 def _came_by_rollback(ledger: Ledger, holder: Holding) -> bool:
-    if not holder.seq:
-        return False
     return any(entry.seq == holder.seq and entry.action == "rollback" for entry in read_history(ledger))

@@ -4,6 +4,7 @@ The reference says what a column is: numbers stay numbers whatever the callers s
 as one counts as missing. Moments are left out, for time itself always moves on.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +17,12 @@ __all__ = ["Paired", "PairedColumn", "pair_columns"]
 
 MISSING: Final = "(missing)"
 """How a missing category is called in what people read."""
+
+MOMENT: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
+"""ISO 8601: a date, or a date with a time."""
+
+SEEN: Final = 100
+"""Values looked at to know a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def pair_columns(reference: pd.DataFrame, window: pd.DataFrame, ignore: Iterable
             skipped[name] = "the policy ignores it"
         elif name not in window.columns:
             skipped[name] = "the log does not have it"
-        elif pd.api.types.is_datetime64_any_dtype(reference[name].dtype):
+        elif _is_moment(reference[name]):
             skipped[name] = "moments always move on"
         elif not reference[name].notna().any():
             skipped[name] = "the reference has no value"
@@ -85,6 +92,16 @@ def _pair(name: str, reference: "pd.Series[Any]", window: "pd.Series[Any]") -> P
     if _is_number(reference):
         return PairedColumn(name, "number", _to_numbers(reference), _to_numbers(window))
     return PairedColumn(name, "category", _to_texts(reference), _to_texts(window))
+
+
+def _is_moment(values: "pd.Series[Any]") -> bool:
+    """Also as a log has them: texts as they were sent."""
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return True
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return False
+    some = values.dropna().head(SEEN)
+    return bool(len(some)) and all(isinstance(one, str) and MOMENT.match(one) for one in some)
 
 
 def _is_number(values: "pd.Series[Any]") -> bool:

@@ -155,27 +155,28 @@ def look_at_versions(
 ) -> tuple[VersionLook, ...]:
     """Every version that answered in the window, by number."""
     task = reference.task
-    answers, truth = read_answers(table.outputs, task), read_truth(table.truth["truth"], task)
+    truth = read_truth(table.truth["truth"], task)
     blocks = reference.grouping.find_blocks(table.meta["time"], table.inputs) if len(table.meta) else None
     looks = []
     for version in sorted(table.meta["version"].unique(), key=_as_number):
         own = (table.meta["version"] == version).to_numpy()
+        answers = read_answers(table.outputs[own].dropna(axis=1, how="all"), task)
         coverage = measure_coverage(
             times=table.meta["time"][own],
             truth=truth[own],
             truth_times=table.truth["truth_time"][own],
-            answers=answers[own],
+            answers=answers,
             task=task,
         )
         judged = judge_rows(
             baseline.metric,
             truth[own],
-            answers[own],
+            answers,
             task,
             None if blocks is None else blocks[own],
             quantile=baseline.quantile,
         )
-        expected = estimate_quality(baseline.metric, answers[own], task)
+        expected = estimate_quality(baseline.metric, answers, task)
         estimated = None if expected is None else expected + baseline.offset
         quality = measure_quality(judged) if judged else None
         looks.append(VersionLook(str(version), coverage, quality, estimated, judged))

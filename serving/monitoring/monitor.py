@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from registry import PRODUCTION, Holding, Ledger, ModelVersion, NotFoundError, UnreachableError, read_status
@@ -129,7 +130,7 @@ class Monitor:
             reference.digest,
             reference.grouping.text,
             rules,
-            self._watch.log,
+            _name_log(self._watch.log),
         ]
         what += [version.created_ms, self._watch.policy.metric.model_dump(mode="json")]
         return f"{version.version}/{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}"
@@ -251,6 +252,11 @@ class Monitor:
         for kind in KINDS:
             if state.get(name).get_streak(kind).list_ripe(self._watch.policy.monitor.windows):
                 yield from self._raise(name, kind, version, holder)
+
+
+def _name_log(log: str) -> str:
+    """One name for a folder, from wherever it is looked at."""
+    return log if "://" in log else str(Path(log).expanduser().absolute())
 
 
 def _list_standing(series: Series) -> tuple[FindingKind, ...]:

@@ -114,9 +114,7 @@ def read_truth(truth: "pd.Series[Any]", task: Task) -> "pd.Series[Any]":
 
 def mark_scored(answers: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether the model answered a row at all: *nothing found* is no answer to be judged; shape (n,)."""
-    if not len(answers.columns):
-        return np.zeros(len(answers), dtype=bool)
-    return np.asarray(answers.notna().all(axis=1).to_numpy(), dtype=bool)
+    return np.asarray(answers.notna().any(axis=1).to_numpy(), dtype=bool)
 
 
 def list_scores(answers: pd.DataFrame, task: Task) -> pd.DataFrame:

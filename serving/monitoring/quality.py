@@ -38,6 +38,7 @@ DRAWS: Final = 2_000
 FEW: Final = 2_000
 """Units up to which that is so."""
 
+NEEDS_PROBABILITIES: Final = frozenset({"log_loss", "brier", ROC_AUC})
 WITHIN_ONE: Final = frozenset({"error", ROC_AUC})
 """Metrics that are never above 1; none is below 0."""
 
@@ -117,6 +118,8 @@ def judge_rows(
 ) -> Judged | None:
     """What rows with a truth and an answer add to the metric; None where there is nothing to judge.
 
+    A row of which only the answer was asked does not count for a metric of probabilities.
+
     Args:
         metric: As :func:`registry.choose_metric` names it.
         truth: Of n rows, as :func:`.outcomes.read_truth` leaves it; missing rows are left out.
@@ -128,8 +131,11 @@ def judge_rows(
     Raises:
         DataError: The metric does not fit task or answers.
     """
-    usable = (truth.notna() & answers.notna().all(axis=1)).to_numpy()
-    known, given = truth[usable].reset_index(drop=True), answers[usable].reset_index(drop=True)
+    names = _list_needed(metric, answers, task)
+    if not names:
+        return None
+    usable = (truth.notna() & answers[names].notna().all(axis=1)).to_numpy()
+    known, given = truth[usable].reset_index(drop=True), answers.loc[usable, names].reset_index(drop=True)
     own = None if blocks is None else blocks[usable]
     if not len(known):
         return None
@@ -141,6 +147,14 @@ def judge_rows(
         return None
     score = given[PROBABILITY + task.classes[1]].to_numpy(dtype=np.float64)
     return Judged(metric, -find_influence(positive, score), own)
+
+
+def _list_needed(metric: str, answers: pd.DataFrame, task: Task) -> list[str]:
+    """The columns that a metric looks at; none where an answer lacks one of them."""
+    sure = [PROBABILITY + name for name in task.classes]
+    said = [PREDICTION] if PREDICTION in answers else []
+    wanted = said if not sure else sure if metric in NEEDS_PROBABILITIES else said or sure
+    return wanted if all(name in answers for name in wanted) else []
 
 
 def measure_quality(judged: Judged, *, confidence: float = 0.95) -> Quality:
@@ -211,7 +225,7 @@ def estimate_quality(metric: str, answers: pd.DataFrame, task: Task) -> float | 
     names = [PROBABILITY + name for name in task.classes]
     if not names or any(name not in answers for name in names):
         return None
-    given = answers[answers.notna().all(axis=1)]
+    given = answers[answers[names].notna().all(axis=1)]
     if not len(given):
         return None
     table = given[names].to_numpy(dtype=np.float64)

@@ -110,6 +110,13 @@ def test_a_constant_that_stays_one_is_quiet_and_one_that_changes_is_not() -> Non
     assert compare([1.0] * 500, [2.0] * 500)[0] == "drift"
 
 
+def test_moments_are_not_compared_as_texts_either() -> None:
+    hours = [f"2026-03-01T{hour:02d}:00:00" for hour in range(10)] * 50
+    sides = [pd.DataFrame({"at": pd.Series(hours, dtype=object)}), pd.DataFrame({"at": ["2026-04-01"] * 500})]
+    reference, window = (Sample(side, pd.DataFrame(index=side.index)) for side in sides)
+    assert find_drift(reference, window, RULE).skipped == {"at": "moments always move on"}
+
+
 def test_an_ignored_column_and_one_that_the_log_lacks_are_told() -> None:
     reference = make_sample(draw(1, 500)[:, :3])
     window = make_sample(draw(2, 500)[:, :2] + 5.0)

@@ -53,6 +53,16 @@ def test_nothing_found_is_no_answer_and_is_not_judged() -> None:
     assert judged.losses.tolist() == [0.0]
 
 
+def test_rows_of_which_less_was_asked_count_where_they_can() -> None:
+    outputs = make_answers(np.array([0.2, 0.9, 0.4]))
+    outputs.loc[0, ["probability_on time", "probability_late"]] = None
+    answers, truth = read_answers(outputs, BINARY), pd.Series(["0", "1", "1"])
+    assert mark_scored(answers).all()
+    rows = {metric: judge_rows(metric, truth, answers, BINARY, None) for metric in ("error", "log_loss")}
+    assert {metric: len(one.losses) for metric, one in rows.items() if one} == {"error": 3, "log_loss": 2}
+    assert judge_rows("log_loss", truth, answers[["prediction"]], BINARY, None) is None
+
+
 def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     inside = 0
     for seed in range(60):
