@@ -174,10 +174,18 @@ class Agenda:
         return self._append_claim(lambda _: line)
 
     def settle(
-        self, claim: Claim, outcome: str, *, run_id: str = "", version: str = "", text: str = ""
+        self,
+        claim: Claim,
+        outcome: str,
+        *,
+        run_id: str = "",
+        version: str = "",
+        text: str = "",
+        ended: datetime | None = None,
     ) -> bool:
-        """Writes down what became of a claim; False: somebody did already."""
-        line = {"kind": "done", "claim": claim.seq, "outcome": outcome, "time": self._now()}
+        """Writes down what became of a claim, and when (None: now); False: somebody did already."""
+        time = format_time(ended) if ended else self._now()
+        line = {"kind": "done", "claim": claim.seq, "outcome": outcome, "time": time}
         line |= {"run_id": run_id, "version": version, "text": text[:MAX_TEXT]}
         return self._append(lambda state: line if claim.seq in state.open else None) is not None
 

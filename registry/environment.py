@@ -233,6 +233,7 @@ def limit_mlflow(timeout_s: float) -> None:
             "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(_UPLOAD_TIMEOUT_S, round(timeout_s))),
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         }
     )
 

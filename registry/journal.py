@@ -122,9 +122,8 @@ class Journal:
             try:
                 self.store.log_param(page.run_id, key, canonical(line))
             except (AlreadyExistsError, UnreachableError) as error:
-                written = self.store.get_run(page.run_id).params.get(key)
-                if written is not None and json.loads(written).get("nonce") == nonce:
-                    return page, json.loads(written)
+                if self._holds(page.run_id, key, nonce):
+                    return page, line
                 if isinstance(error, UnreachableError):
                     failures += 1
                     if failures > RETRIES:
@@ -153,6 +152,11 @@ class Journal:
                 hint=f"Bring it back: mlflow runs restore --run-id {run_id}",
             )
         return _parse(run)
+
+    def _holds(self, run_id: str, key: str, nonce: str) -> bool:
+        """Whether a line is ours, whose answer was lost."""
+        written = self.store.get_run(run_id).params.get(key)
+        return written is not None and json.loads(written).get("nonce") == nonce
 
     def _open(self) -> Page:
         page = self.find()

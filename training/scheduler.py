@@ -80,6 +80,7 @@ class Training:
     claim: Claim
     requests: tuple[TrainingRequest, ...]
     ending: Ending
+    ended: datetime
 
 
 class Runner(Protocol):
@@ -276,9 +277,10 @@ class Scheduler:
             except KeyboardInterrupt:
                 with suppress(GreenroomError):
                     self._agenda.settle(claim, "interrupted", run_id=pulse.run_id)
-                self.trainings.append(Training(claim, requests, Ending("interrupted", pulse.run_id)))
+                ending = Ending("interrupted", pulse.run_id)
+                self.trainings.append(Training(claim, requests, ending, self._clock.now()))
                 raise
-            self._unsettled = Training(claim, requests, ending)
+            self._unsettled = Training(claim, requests, ending, self._clock.now())
             self.trainings.append(self._unsettled)
             self._tell(f"{_name(claim)}: {_word(ending)}")
             self._settle(self._unsettled)
@@ -312,6 +314,7 @@ class Scheduler:
             run_id=ending.run_id,
             version=ending.version,
             text=ending.text,
+            ended=training.ended,
         )
         self._unsettled = None
 

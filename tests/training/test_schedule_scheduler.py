@@ -327,6 +327,27 @@ def test_a_slot_in_which_nothing_ever_answers_has_failed_and_the_next_one_is_tri
     assert [one.claim.slot[11:13] for one in scheduler.trainings] == ["01", "02"]
 
 
+def test_slots_that_pass_while_the_end_of_a_training_cannot_be_written_are_missed_and_the_latest_is_run() -> (
+    None
+):
+    store, clock, said = Flaky(), FixedClock(START), list[str]()
+
+    def train(cause: Cause, pulse: Pulse) -> Ending:
+        clock.at += timedelta(minutes=10)
+        store.is_away = len(scheduler.trainings) == 0
+        return Ending("trained", "run", "1")
+
+    scheduler = make_scheduler(store, clock, train, said)
+    clock.at = scheduler.look()
+    with pytest.raises(UnreachableError):
+        scheduler.look()
+    clock.at = START + 3.5 * HOUR
+    store.is_away = False
+    scheduler.look()
+    assert [one.claim.slot[11:13] for one in scheduler.trainings] == ["01", "03"]
+    assert scheduler.counts == {"missed": 1, "overlapped": 0}
+
+
 def test_an_interruption_during_a_training_is_written_down() -> None:
     clock, said, store = FixedClock(START), list[str](), MemoryStore()
 
