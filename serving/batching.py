@@ -87,15 +87,17 @@ class CompiledVersion:
         return Scored(answer, JSON, COMPILED)
 
     def read(self, body: bytes, content_type: str | None) -> Batch | None:
-        """The rows of a body; None: :meth:`score` must be asked.
+        """The rows of a body; None: MLflow's own code must answer.
 
         Raises:
             TooManyRowsError: More rows than the server takes.
+            BrokenContractError: A row breaks the model's data contract; counted.
         """
         try:
             return self._read(body, content_type)
-        except BrokenContractError:
-            return None
+        except BrokenContractError as error:
+            self._counts.count_violations(self._version, error.findings)
+            raise
 
     def run(self, batches: Sequence[Batch]) -> list[bytes]:
         """Answers several requests by one call of the plan."""

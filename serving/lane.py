@@ -15,17 +15,19 @@ from typing import Final, Protocol
 from .app import OnStage, encode_error
 from .batching import LARGE_BYTES, Batch, CompiledVersion, divide
 from .counting import Counts
-from .errors import TooManyRowsError
+from .errors import BrokenContractError, TooManyRowsError
 from .predictions.outlet import Outlet
 from .scorer import COMPILED, JSON
-from .statuses import UNEXPECTED
+from .statuses import UNEXPECTED, describe_error
 from .tokens import Gate
 from .wording import locate_error
 
 __all__ = ["Connection", "FastLane"]
 
 OK_STATUS: Final = 200
+REFUSED_STATUS: Final = 400
 OK: Final = b"HTTP/1.1 200 OK\r\n"
+REFUSED: Final = b"HTTP/1.1 400 Bad Request\r\n"
 FAILED: Final = b"HTTP/1.1 500 Internal Server Error\r\n"
 
 _log = logging.getLogger("greenroom.serving")
@@ -46,6 +48,14 @@ class _Waiting:
     began_s: float
     content_type: bytes
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    connection: Connection
+    answer: bytes
+    request_id: str
+    began_s: float
 
 
 class FastLane:
@@ -77,6 +87,7 @@ class FastLane:
         self._version = ""
         self._head = b""
         self._waiting: list[_Waiting] = []
+        self._refused: list[_Refused] = []
         self.date: Sequence[tuple[bytes, bytes]] = ()
         """The header ``date``, as the HTTP server renews it every second."""
 
@@ -90,25 +101,34 @@ class FastLane:
             return False
         began_s = time.perf_counter()
         content_type = fields.get(b"content-type")
+        batch, answer = None, b""
         try:
             batch = served.scorer.read(body, content_type.decode("latin-1") if content_type else None)
         except TooManyRowsError:
             return False
-        if batch is None:
+        except BrokenContractError as error:
+            answer = encode_error(describe_error(error))
+        if batch is None and not answer:
             return False
         if served.scorer is not self._scorer or served.version != self._version:
             self.flush()
             self._scorer, self._version = served.scorer, served.version
             self._head = f"content-type: {JSON}\r\nx-model-version: {served.version}\r\n".encode()
-        if not self._waiting:
+        if not self._waiting and not self._refused:
             self._loop.call_soon(self.flush)
         request_id = self._choose_request_id(fields.get(b"x-request-id"))
-        self._waiting.append(_Waiting(connection, batch, request_id, began_s, content_type or b"", body))
+        if batch is None:
+            self._refused.append(_Refused(connection, answer, request_id, began_s))
+        else:
+            self._waiting.append(_Waiting(connection, batch, request_id, began_s, content_type or b"", body))
         self._counts.in_flight += 1
         return True
 
     def flush(self) -> None:
         """Answers what waits."""
+        if self._refused:
+            refused, self._refused = self._refused, []
+            self._send(refused, [one.answer for one in refused], REFUSED_STATUS, REFUSED)
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
@@ -126,15 +146,20 @@ class FastLane:
                 _log.error("A request failed: %s", text, extra={"request_id": one.request_id})
             answers = [encode_error(UNEXPECTED)] * len(waiting)
             status, line = UNEXPECTED.status, FAILED
-        head = b"".join([line, *(b"%b: %b\r\n" % field for field in self.date), self._head])
-        now_s = time.perf_counter()
-        for one, answer in zip(waiting, answers, strict=True):
-            lines = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (one.request_id.encode(), len(answer))
-            one.connection.answer(b"".join((head, lines, answer)), now_s)
-            self._counts.count_request(self._version, COMPILED, status, now_s - one.began_s)
-        self._counts.in_flight -= len(waiting)
+        self._send(waiting, answers, status, line)
         if self._outlet is not None and status == OK_STATUS:
             for one, answer in zip(waiting, answers, strict=True):
                 self._outlet.note(
                     self._version, one.request_id, one.content_type, one.body, answer, native=False
                 )
+
+    def _send(
+        self, asked: Sequence[_Waiting | _Refused], answers: Sequence[bytes], status: int, line: bytes
+    ) -> None:
+        head = b"".join([line, *(b"%b: %b\r\n" % field for field in self.date), self._head])
+        now_s = time.perf_counter()
+        for one, answer in zip(asked, answers, strict=True):
+            lines = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (one.request_id.encode(), len(answer))
+            one.connection.answer(b"".join((head, lines, answer)), now_s)
+            self._counts.count_request(self._version, COMPILED, status, now_s - one.began_s)
+        self._counts.in_flight -= len(asked)

@@ -120,7 +120,7 @@ def _write_layers(parts: Path, plan: TrainingPlan, fitted: Fitted, serialization
     if plan.contract is not None:
         contract = plan.contract.contract
         (parts / CONTRACT_FILE).write_text(format_contract(contract), "utf-8")
-        if contract.mode == "refuse":  # compiled plans do not know the key and leave such models to MLflow
+        if contract.mode == "refuse":
             layers["contract"] = write_enforcement(contract, CONTRACT_FILE)
     if fitted.answers.plan:
         layers["answer"] = fitted.answers.plan

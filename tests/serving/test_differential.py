@@ -110,6 +110,29 @@ def test_rows_alone_are_answered_as_in_one_batch_with_every_layer_there_is(twins
     assert set(re.findall(r'greenroom_requests_total{.*path="(\w+)"', told)) == {"compiled", "native"}
 
 
+def test_a_row_that_breaks_the_contract_is_refused_in_mlflows_words_and_counted(
+    twins: Mapping[str, Twin],
+) -> None:
+    twin = twins["layered"]
+    series = 'greenroom_contract_violations_total{model="layered",column="origin, carrier",'
+    before = _count(twin, series)
+    rows = [[500.0, True, "UA", "EWR", "2013-01-05"], [500.0, True, "EWR", "EWR", "2013-01-05"]]
+    ((theirs, ours),) = twin.ask([write_flights(rows)])
+    sentence = (
+        "Row 2, column 'origin, carrier': against the rule, where the contract asks for origin != carrier."
+    )
+    answer = {"error_code": "INVALID_PARAMETER_VALUE", "message": sentence}
+    assert (ours.status, json.loads(ours.body)) == (theirs.status, answer) == (400, answer)
+    assert json.loads(theirs.body)["message"].endswith(f"Error: {sentence}")
+    assert twin.ask([write_flights(rows[:1])])[0][1].status == 200
+    assert _count(twin, series) == before + 1
+
+
+def _count(twin: Twin, series: str) -> float:
+    told = ask_server(twin.ours.port, "GET", "/metrics").body.decode()
+    return sum(float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith(series))
+
+
 def write_flights(rows: list[list[Any]], **more: Any) -> Question:
     split = {"columns": list(LAYERED), "data": rows, **more}
     return Question(json.dumps({"dataframe_split": split, "params": {"output": "full"}}).encode())
