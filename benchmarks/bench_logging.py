@@ -1,18 +1,24 @@
-"""What the prediction log costs: the same server without it and with it, in turns, and a million predictions.
+"""What the prediction log costs: the same server without and with it, in turns; and what kills take from it.
 
 Two models: the flights of `examples/flights` and a logistic regression on ten numbers; the log is a folder on
-this machine's disk. Prints medians over rounds in turns, ratios, what was lost, and the memory of every process
-over MILLION predictions of one row. Takes six minutes; SECONDS=0.5 ROUNDS=2 MILLION=50000 for a quick look.
+this machine's disk. Prints medians over rounds in turns, ratios, what was lost, and the memory of every
+process over MILLION predictions of one row; then kills KILLS processes at random, and looks what is missing.
+Takes eight minutes; SECONDS=0.5 ROUNDS=2 MILLION=50000 KILLS=4 for a quick look.
 """
 
+import http.client
+import itertools
 import json
+import math
 import os
+import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,12 +40,15 @@ from benchmarks.bench_serving import (
     say,
     write_request,
 )
+from registry import read_predictions
 from registry.server import start_server
 
 CASES: Final = ((1, 16), (1, 1), (100, 16))
 MODELS: Final = ("linear", "flight-delay")
 MILLION: Final = int(os.environ.get("MILLION", "1000000"))
-WITHOUT, WITH = "without log", "with log"
+KILLS: Final = int(os.environ.get("KILLS", "60"))
+FLUSH_S: Final = 2.0
+WITHOUT, WITH, KILLED = "without log", "with log", "killed"
 STEPS: Final = 5
 
 
@@ -55,6 +64,7 @@ def main() -> int:
             for name in MODELS:
                 compare(name, tables[name], folder)
             watch_memory(MODELS[0], tables[MODELS[0]], folder)
+            kill_at_random(MODELS[0], tables[MODELS[0]], folder)
     return 0
 
 
@@ -115,6 +125,58 @@ def watch_memory(name: str, table: Mapping[str, Any], folder: Path) -> None:
         print(f"{'':>13}{tell_log(server)}")
 
 
+def kill_at_random(name: str, table: Mapping[str, Any], folder: Path) -> None:
+    """Kills a worker or the log's process again and again; what was answered and is not logged was young."""
+    with start(name, folder, KILLED, "--log-flush-seconds", str(FLUSH_S)) as server:
+        answered: dict[str, float] = {}
+        stopping = threading.Event()
+        body = json.dumps({"dataframe_split": {"columns": table["columns"], "data": table["data"][:1]}})
+        callers = [
+            threading.Thread(target=call, args=(server.port, body, answered, stopping, number))
+            for number in range(2)
+        ]
+        for caller in callers:
+            caller.start()
+        kills = []
+        for number in range(KILLS):
+            time.sleep(1.5 + random.random())  # noqa: S311 - when to kill
+            kind = ("worker", "clerk")[number % 2]
+            victim = next(one for one in list_tree(server.pid) if name_process(one.cmdline()) == kind)
+            kills.append(time.monotonic())
+            victim.kill()
+        time.sleep(1.0)
+        stopping.set()
+        for caller in callers:
+            caller.join()
+    logged = set(read_predictions(str(folder / f"{name} {KILLED}" / "log"), name).meta["id"])
+    lost = [at for one, at in answered.items() if one not in logged]
+    ages = [min((kill - at for kill in kills if kill >= at), default=math.inf) for at in lost]
+    oldest_s = max(ages, default=0.0)
+    print(f"\n{name}: {KILLS} processes killed at random, workers and the log's in turns")
+    print(f"{'':>13}{len(answered):,} requests answered, {len(lost):,} of them not in the log,", end=" ")
+    print(f"the oldest {oldest_s:.2f} s before a kill (flush interval {FLUSH_S} s); every file can be read")
+    if oldest_s > FLUSH_S:
+        raise RuntimeError("more was lost than the flush interval")
+
+
+def call(port: int, body: str, answered: dict[str, float], stopping: threading.Event, number: int) -> None:
+    """Asks again and again, and notes what was answered, and when."""
+    ids = (f"{number}-{count}" for count in itertools.count())
+    while not stopping.is_set():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with suppress(OSError, http.client.HTTPException):
+            while not stopping.is_set():
+                one = next(ids)
+                connection.request(
+                    "POST", "/invocations", body, {"content-type": "application/json", "x-request-id": one}
+                )
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 200:
+                    answered[one] = time.monotonic()
+        connection.close()
+
+
 def tell_memory(server: Started) -> Sequence[tuple[str, float]]:
     """Resident memory of each process, in MB."""
     tree = list_tree(server.pid)
@@ -133,13 +195,13 @@ def tell_log(server: Started) -> str:
     return f"logged {found['logged']:,} requests, lost {found['lost'] or 'none'}"
 
 
-def start(name: str, folder: Path, which: str) -> Any:
+def start(name: str, folder: Path, which: str, *options: str) -> Any:
     """``serve-model`` with its defaults, and with a log."""
     home = folder / f"{name} {which}"
     home.mkdir(exist_ok=True)
-    options = ["--log-predictions", home / "log"] if which == WITH else []
+    log = [] if which == WITHOUT else ["--log-predictions", home / "log"]
     environment = {"GREENROOM_CACHE_DIR": str(folder / "cache")}
-    return run([BIN / "serve-model", name, *options, "--port"], environment, home)
+    return run([BIN / "serve-model", name, *log, *options, "--port"], environment, home)
 
 
 if __name__ == "__main__":

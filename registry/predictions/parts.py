@@ -22,9 +22,11 @@ from .places import (
 )
 from .storage import Storage, open_storage
 
-__all__ = ["INPUT", "MOMENT", "OUTPUT", "Encoded", "PredictionWriter", "encode_table"]
+__all__ = ["INPUT", "MOMENT", "OUTPUT", "VERSION_KEY", "Encoded", "PredictionWriter", "encode_table"]
 
 MOMENT: Final = pa.timestamp("us", tz="UTC")
+MODEL_KEY: Final = b"greenroom:model"
+VERSION_KEY: Final = b"greenroom:version"
 INPUT: Final = "input."
 OUTPUT: Final = "output."
 COMPRESSION: Final = "zstd"
@@ -82,7 +84,7 @@ class PredictionWriter:
             for name, column in values.items():
                 array, is_json = make_column(column)
                 columns.append((make_field(f"{prefix}{name}", array, is_json=is_json), array))
-        table = _make_table(columns, {"greenroom:model": self._model, "greenroom:version": version})
+        table = _make_table(columns, {MODEL_KEY: self._model, VERSION_KEY: version})
         return [
             (locate_predictions(self._model, version, day, self._name_part()), encode_table(part))
             for day, part in _split_by_day(table, times_us)
@@ -112,7 +114,7 @@ class PredictionWriter:
                 (pa.field("time", MOMENT), pa.array(times_us, pa.int64()).cast(MOMENT)),
                 (pa.field("arrived", MOMENT), pa.array(arrived_us, pa.int64()).cast(MOMENT)),
             ],
-            {"greenroom:model": self._model},
+            {MODEL_KEY: self._model},
         )
         return [
             (locate_feedback(self._model, day, self._name_part()), encode_table(part))
@@ -155,7 +157,7 @@ class PredictionWriter:
         return name_part(datetime.now(UTC), self._writer, next(self._numbers))
 
 
-def _make_table(columns: Sequence[tuple[pa.Field, Any]], metadata: Mapping[str, str]) -> pa.Table:
+def _make_table(columns: Sequence[tuple[pa.Field, Any]], metadata: Mapping[bytes, str]) -> pa.Table:
     return pa.table(
         [array for _, array in columns], schema=pa.schema([field for field, _ in columns], dict(metadata))
     )

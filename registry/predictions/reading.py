@@ -13,7 +13,7 @@ from registry.errors import DataError
 
 from .columns import Piece, join_pieces, read_piece
 from .joining import FIRST_ROW, join_truth
-from .parts import INPUT, MOMENT, OUTPUT
+from .parts import INPUT, MOMENT, OUTPUT, VERSION_KEY
 from .places import feedback_folder, list_parts, parse_version, predictions_folder, quote_name
 from .storage import Storage, open_storage
 from .table import PredictionTable
@@ -104,7 +104,8 @@ class _Gathered:
                 pieces.extend([missing] if missing else [])
                 pieces.append(read_piece(table, name))
         self.rows += table.num_rows
-        self.versions.append((version, table.num_rows))
+        written = (table.schema.metadata or {}).get(VERSION_KEY)  # a folder's name may be cut
+        self.versions.append((written.decode() if written else version, table.num_rows))
         self.tables.append(table.select(["id", "time", "path"]))
 
     def make_meta(self) -> "pd.DataFrame":

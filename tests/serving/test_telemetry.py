@@ -54,3 +54,22 @@ def test_a_worker_that_ended_keeps_its_counts_and_has_nothing_in_flight() -> Non
     assert 'greenroom_requests_total{model="m",path="compiled",status="200",version="1"} 2.0' in text
     assert 'greenroom_requests_in_flight{model="m"} 0.0' in text
     assert 'greenroom_requests_waiting{model="m"} 0.0' in text
+
+
+def test_what_became_of_the_log_adds_up_over_workers_and_is_only_told_where_there_is_one() -> None:
+    telemetry = Telemetry("m", "s3://logs")
+    for name, problem in (("first", "full"), ("second", "")):
+        counts = count(0.1)
+        counts.log.logged, counts.log.feedback, counts.log.problem = 5, 2, problem
+        counts.log.lost["sink"] += 3
+        telemetry.note(name, counts.dump(0))
+    told = {"log": "s3://logs", "logged": 10, "feedback": 4, "lost": {"sink": 6}, "problem": "full"}
+    assert telemetry.describe_log() == told
+    text = telemetry.render().decode()
+    assert 'greenroom_predictions_logged_total{model="m"} 10.0' in text
+    assert 'greenroom_predictions_lost_total{model="m",reason="sink"} 6.0' in text
+    assert 'greenroom_predictions_lost_total{model="m",reason="crash"} 0.0' in text
+    telemetry.bury("first")  # what it could not write is nobody's problem any more
+    assert telemetry.describe_log() == {**told, "problem": None}
+    assert Telemetry("m").describe_log() is None
+    assert b"logged" not in Telemetry("m").render()

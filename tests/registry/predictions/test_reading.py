@@ -9,6 +9,7 @@ from registry import (
     AccessDeniedError,
     DataError,
     PredictionTable,
+    PredictionWriter,
     UsageError,
     append_feedback,
     append_predictions,
@@ -110,6 +111,29 @@ def test_nothing_leaves_the_logs_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert read_predictions(str(log), "..").meta["version"].tolist() == ["../../up"]
     assert read_predictions(str(log), "x" * 255, versions=["ü" * 255]).meta["id"].tolist() == ["b"]
+    assert read_predictions(str(log), "x" * 255).meta["version"].tolist() == ["ü" * 255]
+
+
+def test_a_clock_that_goes_backwards_changes_times_and_nothing_else(tmp_path: Path) -> None:
+    day_us = 86_400_000_000
+    writer = PredictionWriter(str(tmp_path), NAME)
+    for number, days in enumerate(([3, 2, 3], [1])):
+        parts = writer.encode_predictions(
+            "1",
+            ids=[f"{number}.{day}" for day in range(len(days))],
+            times_us=[day * day_us for day in days],
+            paths=["native"] * len(days),
+            inputs={},
+            outputs={"prediction": [1] * len(days)},
+        )
+        for part in parts:
+            writer.write(part)
+    assert read(tmp_path).meta["id"].tolist() == ["1.0", "0.1", "0.0", "0.2"]
+    assert [path.name for path in sorted(tmp_path.rglob("date=*"))] == [
+        "date=1970-01-02",
+        "date=1970-01-03",
+        "date=1970-01-04",
+    ]
 
 
 def test_truths_come_late_twice_and_for_nobody(tmp_path: Path) -> None:
