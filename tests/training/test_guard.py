@@ -29,7 +29,9 @@ from training import Job, plan_training, train
 from training.artifact.guard import LIMIT, MISMATCH, STRANGE, Guard, load_guard
 from training.fitting import make_features
 from training.guarding import fit_guard
+from training.package import write_package
 from training.result import GuardLayer
+from training.trainer import fit_model
 
 COLORS = ("red", "green", "blue")
 
@@ -252,3 +254,26 @@ def test_gates_judge_a_guarded_model_by_all_rows_and_count_what_it_would_refuse(
     assert (said["refusals"].verdict, said["refusals"].numbers["rows"]) == ("yes", 240)
     assert said["floor"].verdict == "yes"
     assert outcome.verdict == "yes"
+
+
+def test_a_number_that_is_refused_is_null_and_the_signature_allows_it(tmp_path: Path) -> None:
+    job = Job.from_frame(
+        make_rows(1),
+        name="guarded",
+        target="weight",
+        estimator="sklearn.linear_model.Ridge",
+        data={"missing_target": "drop"},
+        model={"output": "full"},
+        guard={"false_refusal": 0.05},
+    )
+    plan = plan_training(job)
+    fitted = fit_model(plan, make_features(plan, plan.rows.iloc[plan.split.train]))
+    folder = write_package(tmp_path / "model", plan, fitted, model_id="m-1", run_id="1").folder
+    model = mlflow.pyfunc.load_model(str(folder))
+    sent = pd.DataFrame({"size": [0.5, 50.0], "color": "red", "constant": 1.5, "late": [1, 1]})
+    sent["late"] = sent["late"].astype("float64")
+    full = model.predict(sent)
+    assert list(full.columns) == ["answer", "nothing_found", "typicality"]
+    assert [isinstance(full["answer"][0], float), full["answer"][1]] == [True, None]
+    outputs = {column["name"]: column["required"] for column in model.metadata.signature.outputs.to_dict()}
+    assert outputs == {"answer": False, "nothing_found": True, "typicality": True}
