@@ -1,14 +1,14 @@
 """Batch scoring beside a plain loop: `score-model` local and on Dask against pyarrow batches and `predict`.
 
 Synthetic rows of eight numbers in a Parquet file, 2 to the 18th per row group; a linear model, whose answers
-cost next to nothing, so that everything around them shows, and a boosting of 100 trees. The plain loop is what
-people write: `iter_batches`, `to_pandas`, `predict`, `ParquetWriter`, in one process, one thread. Every
+cost next to nothing, so that everything around them shows, and a boosting of 100 trees. The plain loop is
+what people write: `iter_batches`, `to_pandas`, `predict`, `ParquetWriter`, in one process, one thread. Every
 contender is a program of its own, timed from its start to its end, imports included; rounds are interleaved.
-"No start" is the rate of the rows that the large file has beyond the small one; CPU is what all processes of a
-contender took together. Memory is the peak of all of them (proportional set size), at ROWS / 5 and at ROWS.
+"No start" is the rate of the rows that the large file has beyond the small one; CPU is what all processes of
+a contender took together. Memory is the peak of all of them (proportional set size), at ROWS / 5 and at ROWS.
 
-Then KILLS times: a job, the driver or one of its workers killed at a random moment, the same command again,
-and every row must be there exactly once, with the answer it should have.
+Then KILLS times: a job of 40 parts, the driver or one of its workers killed at a random moment of scoring,
+the same command again, and every row must be there exactly once, with the answer it should have.
 
 5 million rows, 3 rounds and 20 kills take about fifteen minutes; ROWS=500000 ROUNDS=1 KILLS=2 for a quick
 look, ROUNDS=0 for kills alone. Fails if the local engine is slower than the loop, if memory grows with the
@@ -41,7 +41,9 @@ import pyarrow.parquet as pq
 ROWS: Final = int(os.environ.get("ROWS", "5000000"))
 ROUNDS: Final = int(os.environ.get("ROUNDS", "3"))
 KILLS: Final = int(os.environ.get("KILLS", "20"))
-KILLED_ROWS: Final = 2_000_000
+KILLED_PARTS: Final = 40
+KILLED_ROWS: Final = 50_000
+"""Of each part."""
 COLUMNS: Final = 8
 BIN: Final = Path(sys.executable).parent
 MAX_GROWTH: Final = 1.25
@@ -232,7 +234,7 @@ def run(place: Place, command: Sequence[str]) -> Ran:
 
 
 def watch(pid: int, peak: list[float], cpu: dict[int, float]) -> None:
-    """Keeps the peak memory of a process and all it started (MB of 2 to the 20th), and all their CPU seconds."""
+    """Keeps the peak memory of a process and all it started, in MB of 2^20, and their CPU seconds."""
     while psutil.pid_exists(pid):
         try:
             parent = psutil.Process(pid)
@@ -261,54 +263,57 @@ def kill(place: Place) -> bool:
     """Kills, and does it again; returns whether a row was lost, doubled or answered otherwise."""
     rows = place.folder / "killed"
     rows.mkdir()
-    for number in range(8):
-        table = make_rows(KILLED_ROWS // 8, seed=100 + number)
-        pq.write_table(pa.Table.from_pandas(table), rows / f"{number}.parquet", row_group_size=50_000)
-    command = place.score("linear", rows, "--workers", "2")
-    whole = run(place, command)
-    expected = read_answers(place)
-    rng, bad, resumed = random.Random(1), 0, []  # noqa: S311 - moments to kill at
+    for number in range(KILLED_PARTS):
+        table = make_rows(KILLED_ROWS, seed=100 + number)
+        table.to_parquet(rows / f"{number:02d}.parquet", index=False)
+    command = place.score("linear", rows, "--workers", "2", "--batch-rows", "500")
+    run(place, command)
+    expected, record = read_answers(place), read_record(place)
+    scoring_s = record["rows_read"] / record["rows_per_s"]
+    rng, bad, found = random.Random(1), 0, []  # noqa: S311 - moments to kill at
     for number in range(KILLS):
         victim = ("driver", "worker")[number % 2]
-        delay = rng.uniform(0.3, 1.0) * whole.seconds
-        record = kill_once(place, command, victim, delay)
-        found = read_answers(place)
-        same = found.equals(expected)
+        delay = rng.uniform(0.0, scoring_s)
+        kill_once(place, command, victim, delay)
+        record, same = read_record(place), read_answers(place).equals(expected)
         bad += not same
-        resumed.append(record["resumed_parts"])
-        what = "every row once" if same else "WRONG"
+        found.append(record["resumed_parts"])
         there = f"{record['resumed_parts']} of {record['parts']} parts were there"
-        print(f"{victim} killed after {delay:4.1f} s: {there}; {what}", flush=True)
-    print(f"{KILLS - bad} of {KILLS} times every row was there once; parts found: {sorted(resumed)}")
+        what = "every row once" if same else "WRONG"
+        print(f"{victim} killed {delay:4.1f} s after the first part was begun: {there}; {what}", flush=True)
+    print(f"{KILLS - bad} of {KILLS} times every row was there once; parts found: {sorted(found)}")
     return bool(bad)
 
 
-def kill_once(place: Place, command: Sequence[str], victim: str, delay_s: float) -> Mapping[str, Any]:
-    """One job that loses a process, and the same command again; returns the record."""
+def kill_once(place: Place, command: Sequence[str], victim: str, delay_s: float) -> None:
+    """One job that loses a process while it scores, and the same command again."""
     shutil.rmtree(place.folder / "out", ignore_errors=True)
-    process = subprocess.Popen(
-        command, env=place.env, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=place.env, cwd=place.folder, **quiet)
+    while not (place.folder / "out" / "_greenroom.begun.json").exists() and process.poll() is None:
+        time.sleep(0.01)
+    with suppress(subprocess.TimeoutExpired):
         process.wait(delay_s)
-    except subprocess.TimeoutExpired:
-        if victim == "driver":
-            process.kill()
-        else:
-            strike_worker(process.pid)
+    if victim == "driver":
+        process.kill()
+    elif process.poll() is None:
+        strike_worker(process.pid)
     process.wait()
     done = subprocess.run(command, env=place.env, cwd=place.folder, capture_output=True, check=False)
     if done.returncode:
         raise SystemExit(f"the rerun failed: {done.stderr.decode()[-2000:]}")
+
+
+def read_record(place: Place) -> Mapping[str, Any]:
+    """Of the last job."""
     found: Mapping[str, Any] = json.loads((place.folder / "out" / "_greenroom.json").read_text("utf-8"))
     return found
 
 
 def strike_worker(pid: int) -> None:
-    """Kills one of the processes behind the driver: the one that starts workers, or a worker."""
-    children = psutil.Process(pid).children(recursive=True)
-    if children:
-        children[-1].kill()
+    """Kills one of the processes behind the driver: a worker, or the one that starts them."""
+    with suppress(psutil.Error, IndexError):
+        random.choice(psutil.Process(pid).children(recursive=True)).kill()  # noqa: S311 - any
 
 
 def read_answers(place: Place) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from registry import (
     find_violations,
     parse_contract,
 )
-from serving.wording import explain_refusal, locate_error, word_load_failure
+from serving.wording import explain_refusal, word_load_failure
 
 from .answers import FILE, ROW, fit_table, locate_rows, make_columns
 from .conversion import Fault, convert_columns
@@ -140,7 +140,9 @@ class BatchScorer:
         failing = self._find_failing(sound, error)
         bad[places[list(failing)]] = True
         rest = sound.drop(index=list(failing)).reset_index(drop=True)
-        faults = [Fault(places[[row]], "", "a row the model fails on", why) for row, why in failing.items()]
+        faults = [
+            Fault(places[[row]], "", why, "a row that the model can answer") for row, why in failing.items()
+        ]
         raw, error = self._ask(rest)
         if error is not None:
             raise self._give_up(error) from error
@@ -189,12 +191,13 @@ class BatchScorer:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - loaded with the model
 
         if isinstance(error, MlflowException):
-            return explain_refusal(error, columns=[column.name for column in self._order.columns])
-        return locate_error(error)
+            told = explain_refusal(error, columns=[column.name for column in self._order.columns])
+            return f"refused by the model ({told.rstrip('.')})"
+        return f"the model fails on it ({type(error).__name__})"
 
     def _give_up(self, error: Exception) -> DataError:
         return DataError(
-            f"The model fails on the input: {self._explain(error)}",
+            f"The model cannot answer the input: {self._explain(error)}.",
             hint="Are these the columns and types it was trained on? Its signature says what it takes.",
         )
 
@@ -228,10 +231,10 @@ def _word(column: str, found: str, rule: str) -> str:
     """One sentence.
 
     >>> _word("distance", "above 99", "at most 99")
-    "column 'distance': above 99, where the contract asks for at most 99"
+    "column 'distance': above 99, where at most 99 is asked for"
     """
     where = f"column {column!r}: " if column else ""
-    return f"{where}{found}, where the contract asks for {rule}"
+    return f"{where}{found}, where {rule} is asked for"
 
 
 def _count(faults: Sequence[Fault], batch: RowBatch) -> dict[str, int]:

@@ -61,7 +61,7 @@ def test_rows_that_cannot_be_answered_are_set_aside_with_where_and_why(
     assert [(one["file"], one["row"], one["column"], one["found"]) for one in bad] == [
         ("rows.csv", 2, "b", "a text"),
         ("rows.csv", 3, "", "1 fields"),
-        ("rows.csv", 4, "", "a row the model fails on"),
+        ("rows.csv", 4, "", "the model fails on it (ValueError)"),
     ]
     assert json.loads(bad[0]["values"]) == {"a": "2", "b": "one", "id": "y"}
     assert read_output(tmp_path / "out")["id"].tolist() == ["x", "w"]
