@@ -225,7 +225,7 @@ def test_two_processes_train_each_slot_once_and_when_one_is_killed_the_other_goe
         for _ in range(2)
     ]
     try:
-        wait_for(lambda: count(agenda.list_occasions(50), "trained") >= 2)
+        wait_for(lambda: count(agenda.list_occasions(50), "trained") >= 1)
         (tmp_path / "hold").touch()
         held = wait_for(lambda: agenda.read().open)
         time.sleep(0.5)  # into the fit
@@ -234,10 +234,10 @@ def test_two_processes_train_each_slot_once_and_when_one_is_killed_the_other_goe
         os.kill(victim, signal.SIGKILL)
         (tmp_path / "hold").unlink()
         after = wait_for(lambda: [one for one in agenda.list_occasions(50) if one.claim.seq > claim.seq])
-        wait_for(lambda: count(agenda.list_occasions(50), "trained") >= 4)
+        wait_for(lambda: count(agenda.list_occasions(50), "trained") >= 3)
         survivor = next(one for one in processes if one.pid != victim)
         survivor.send_signal(signal.SIGINT)
-        out, err = survivor.communicate(timeout=60)
+        out, err = survivor.communicate(timeout=120)
     finally:
         for process in processes:
             process.kill()
@@ -263,7 +263,7 @@ def count(occasions: list[Occasion], outcome: str) -> int:
     return sum(one.outcome == outcome for one in occasions)
 
 
-def wait_for(look: Callable[[], Found], *, patience_s: float = 60.0) -> Found:
+def wait_for(look: Callable[[], Found], *, patience_s: float = 120.0) -> Found:
     deadline = time.monotonic() + patience_s
     while not (found := look()):
         assert time.monotonic() < deadline

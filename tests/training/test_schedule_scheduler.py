@@ -230,7 +230,7 @@ def test_a_scheduler_that_does_not_look_for_requests_leaves_them() -> None:
     kills=st.sets(st.integers(1, 10), max_size=4),
     count=st.integers(1, 3),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_whatever_dies_and_however_long_it_takes_no_slot_is_run_twice(
     minutes: list[int], kills: set[int], count: int
 ) -> None:
