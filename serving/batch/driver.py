@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from registry import (
     Clock,
     DataError,
+    GreenroomError,
     Settings,
     SystemClock,
     Tag,
@@ -84,18 +85,18 @@ def score(
         require_dask()
     storage = open_output(settings.output)
     with ExitStack() as stack:
-        show = stack.enter_context(steps())
-        if crew is None:
-            crew = stack.enter_context(Crew(1 if settings.engine == DASK else settings.workers))
+        workers = 1 if settings.engine == DASK else settings.workers
+        crew = crew or stack.enter_context(Crew(workers))
         store = open_store(mlflow)
-        plan = plan_score(settings, mlflow, store, crew.ask, show)
+        with steps() as show:
+            plan = plan_score(settings, mlflow, store, crew.ask, show)
         if settings.dry_run:
             return describe_dry_run(settings, plan, storage)
         experiment = f"{mlflow.ledger_experiment.replace('{model}', settings.model)}/scoring"
         run = ScoringRun(store, experiment, say)
         job = _Job(settings, plan, storage, run, clock=clock or SystemClock(), began_s=began_s)
         with OutputLock(storage, tell=lambda what: say(f"{what} …")) as lock:
-            return job.run(crew, lock, show)
+            return job.run(crew, lock)
 
 
 class _Job:
@@ -119,54 +120,51 @@ class _Job:
         self._scored = 0
         self._run = run
 
-    def run(self, crew: Workers, lock: OutputLock, show: Callable[[str], None]) -> dict[str, Any]:
+    def run(self, crew: Workers, lock: OutputLock) -> dict[str, Any]:
         """Begins or goes on, and commits."""
         self._storage.sweep()
         if self._settings.restart:
             restart(self._storage)
         begun = find_begun(self._storage, self._plan.about)
-        if begun is not None and (done := read_done(self._storage)) is not None:
+        if begun is not None and (done := self._find_done()) is not None:
             say(f"{self._storage.text} is complete already; nothing was done.")
             return done
-        if begun is None:
-            begun = self._begin(crew, show)
+        begun = begun or self._begin(crew)
         self._run.run_id = begun.run_id
-        self._plan = replace(
-            self._plan, order=replace(self._plan.order, schema=begun.schema, job=begun.digest)
-        )
+        order = replace(self._plan.order, schema=begun.schema, job=begun.digest)
+        self._plan = replace(self._plan, order=order)
         found = self._collect()
-        resumed = len(found)
-        missing = [part for part in self._plan.parts if part.number not in found]
-        if resumed:
-            say(f"Going on: {resumed} of {len(self._plan.parts)} parts are there.")
-        self._scoring_s = time.monotonic()
+        if found:
+            say(f"Going on: {len(found)} of {len(self._plan.parts)} parts are there.")
         try:
-            self._score(crew, lock, missing, sum(report.read for report in found.values()))
-            return self._commit(begun, resumed, lock)
-        except BaseException:
-            self._run.fail()
-            there = len(self._collect_quietly())
-            say(
-                f"Stopped: {there} of {len(self._plan.parts)} parts are in {self._storage.text}. "
-                "The same command goes on from there."
-            )
+            self._score(crew, lock, found)
+            return self._commit(begun, len(found), lock)
+        except BaseException as error:
+            self._run.stop("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            with suppress(GreenroomError):
+                there = f"{len(self._collect())} of {len(self._plan.parts)} parts are in {self._storage.text}"
+                say(f"Stopped: {there}. The same command goes on from there.")
             raise
 
-    def _begin(self, crew: Workers, show: Callable[[str], None]) -> Begun:
-        show("Scoring the first rows")
-        order, parts = self._plan.order, self._plan.parts
-        if not parts:
-            raise DataError(f"{self._settings.input} has no rows.")
-        schema = crew.ask(
-            {"op": "probe", "order": order.dump(), "parts": [part.dump() for part in parts[:PROBED]]}
-        )
-        target = order.target
+    def _find_done(self) -> dict[str, Any] | None:
+        """The record, if all that it speaks of is there; else it is taken back."""
+        done = read_done(self._storage)
+        if done is None or {part.name for part in self._plan.parts} <= set(self._storage.list("part-")):
+            return done
+        self._storage.delete(DONE)
+        return None
+
+    def _begin(self, crew: Workers) -> Begun:
+        order, parts = self._plan.order, [part.dump() for part in self._plan.parts[:PROBED]]
+        with steps() as show:
+            show("Scoring the first rows")
+            schema = crew.ask({"op": "probe", "order": order.dump(), "parts": parts})
         self._run.begin(
-            f"score version {target.version}",
+            f"score version {order.target.version}",
             {
                 "greenroom.model": order.model,
-                "greenroom.version": target.version,
-                Tag.MANIFEST: target.manifest,
+                "greenroom.version": order.target.version,
+                Tag.MANIFEST: order.target.manifest,
             },
             {
                 "input": self._settings.input,
@@ -183,10 +181,13 @@ class _Job:
         self._storage.write(BEGUN, begun.dump())
         return begun
 
-    def _score(self, crew: Workers, lock: OutputLock, missing: Sequence[Part], done: int) -> None:
+    def _score(self, crew: Workers, lock: OutputLock, found: Mapping[int, PartReport]) -> None:
+        """Has the missing parts scored."""
+        missing = [part for part in self._plan.parts if part.number not in found]
+        order, done = self._plan.order.dump(), sum(report.read for report in found.values())
+        self._scoring_s = time.monotonic()
         if not missing:
             return
-        order = self._plan.order.dump()
         with ExitStack() as stack:
             engine: Engine = crew
             if self._settings.engine == DASK:
@@ -243,9 +244,3 @@ class _Job:
             reports = list(pool.map(read, there))
         pairs = zip(there, reports, strict=True)
         return {part.number: report for part, report in pairs if report is not None}
-
-    def _collect_quietly(self) -> Mapping[int, PartReport]:
-        try:
-            return self._collect()
-        except DataError:
-            return {}

@@ -79,12 +79,15 @@ def find_schema(order: ScoreOrder, scorer: BatchScorer, parts: Iterator[Part]) -
     A column of nothing but nulls in all of them becomes text, as which everything can be written.
     """
     found: pa.Schema | None = None
+    number = -1
     for number, batch in enumerate(batch for part in parts for batch in _read(order, part)):
         table = scorer.score(batch, "", None).table
         if len(table) and (found is None or len(table.schema) == len(found)):
             found = table.schema if found is None else _merge(found, table.schema)
         if number + 1 >= PROBES or (found and not any(pa.types.is_null(kind) for kind in found.types)):
             break
+    if number < 0:
+        raise DataError("The input has no rows.")
     if found is None:
         raise DataError(
             "None of the first rows can be scored, so it is not known what answers look like.",

@@ -47,11 +47,11 @@ class ScoringRun:
         except GreenroomError as error:
             self._warn(f"The run {self.run_id} in MLflow could not be finished: {error}")
 
-    def fail(self) -> None:
-        """Marks the run as failed: a job that goes on later finishes it."""
+    def stop(self, status: str) -> None:
+        """Closes the run as ``FAILED`` or ``KILLED``; a job that goes on later finishes it."""
         if self.run_id:
             with suppress(GreenroomError):  # what went wrong first is what matters
-                self._store.finish_run(self.run_id, "FAILED")
+                self._store.finish_run(self.run_id, status)
 
     def _find_experiment(self) -> str:
         found = self._store.find_experiment(self._experiment)

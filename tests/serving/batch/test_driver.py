@@ -82,6 +82,8 @@ def test_an_interrupted_job_goes_on_with_what_is_missing(
     with pytest.raises(KeyboardInterrupt):
         score_rows(many, crew=InlineCrew(stop_after=2))
     assert "2 of 4 parts are in" in capsys.readouterr().err
+    (run,) = MlflowClient(stage.uri).search_runs(["1"], order_by=["start_time DESC"], max_results=1)
+    assert run.info.status == "KILLED"
     assert not (tmp_path / "out" / "_greenroom.json").exists()
     (tmp_path / "out" / "part-00001.parquet").write_bytes(
         b"half of it"
@@ -96,6 +98,10 @@ def test_an_interrupted_job_goes_on_with_what_is_missing(
         (f"{number:02d}.parquet", row) for number in range(4) for row in range(1, 501)
     ]
     assert score_rows(many, crew=InlineCrew(stop_after=0)) == done
+    (tmp_path / "out" / "part-00003.parquet").unlink()
+    again = InlineCrew()
+    assert score_rows(many, crew=again)["resumed_parts"] == 3
+    assert again.scored == [3]
 
 
 def test_another_job_is_refused_and_the_difference_named(score_rows: Score, many: Path) -> None:
@@ -159,6 +165,9 @@ def test_what_makes_no_sense_is_said_before_anything_is_written(
     with pytest.raises(DataError, match="lacks a column that the model needs: a"):
         score_rows(tmp_path / "a.parquet")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "none.csv").write_text("a,b\n")
+    with pytest.raises(DataError, match="has no rows"):
+        score_rows(tmp_path / "none.csv")
 
 
 def test_input_that_is_replaced_while_it_is_read_ends_the_job(score_rows: Score, many: Path) -> None:
