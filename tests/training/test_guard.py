@@ -198,7 +198,9 @@ def trained(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         answer={"labels": {"0": "on time", "1": "late"}},
         evaluation={"importance": {"rows": 0}},
     )
-    train(job, settings=settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where MLflow puts what a new experiment stores
+        train(job, settings=settings)
     return settings, Traces(MlflowClient(uri))
 
 
