@@ -17,6 +17,8 @@ from registry import (
     Claim,
     Clock,
     GreenroomError,
+    NotFoundError,
+    StoreError,
     TrainingRequest,
     UnreachableError,
     find_training_requests,
@@ -250,20 +252,26 @@ class Scheduler:
     def _bury(self, claim: Claim, beat: str) -> None:
         told, _, run_id = beat.partition(" ")
         text = f"No sign of life from {claim.who} since {told or claim.time}."
-        if not self._agenda.settle(claim, "lost", run_id=run_id, text=text):
-            return
-        self._tell(f"{_name(claim)}: {text} It counts as killed; later slots go on.")
-        if run_id and self._agenda.store.get_run(run_id).status == "RUNNING":
-            self._agenda.store.set_run_tag(run_id, "greenroom.reason", text)
-            self._agenda.store.finish_run(run_id, "KILLED")
+        store = self._agenda.store
+        with suppress(NotFoundError, StoreError):  # the run was deleted
+            if run_id and store.get_run(run_id).status == "RUNNING":
+                store.set_run_tag(run_id, "greenroom.reason", text)
+                store.finish_run(run_id, "KILLED")
+        if self._agenda.settle(claim, "lost", run_id=run_id, text=text):
+            self._tell(f"{_name(claim)}: {text} It counts as killed; later slots go on.")
 
     def _take_requests(self) -> tuple[TrainingRequest, ...]:
         """All that wait: one training answers them."""
         if not self._options.on_drift:
             return ()
-        store, who = self._agenda.store, self._options.who
-        waiting = find_training_requests(store, self._agenda.model)
-        return tuple(one for one in waiting if take_training_request(store, one, taker=who))
+        waiting = find_training_requests(self._agenda.store, self._agenda.model)
+        return tuple(one for one in waiting if self._take(one))
+
+    def _take(self, request: TrainingRequest) -> bool:
+        try:
+            return take_training_request(self._agenda.store, request, taker=self._options.who)
+        except (NotFoundError, StoreError):  # the asking run was deleted in between
+            return False
 
     def _train(self, claim: Claim, requests: tuple[TrainingRequest, ...]) -> datetime:
         slot = parse_time(claim.slot) if claim.slot else None

@@ -149,6 +149,17 @@ def test_when_a_training_is_killed_its_run_says_so_and_the_other_scheduler_goes_
     assert sum("counts as killed" in line for line in world.said) == 1
 
 
+def test_a_killed_training_whose_run_was_deleted_keeps_nobody_from_going_on() -> None:
+    world = World(kills={1})
+    world.start("a")
+    world.pass_time(1.2 * HOUR)
+    (claim,) = world.agenda.read().open.values()
+    world.store.delete_run(world.agenda.read_beat(claim).partition(" ")[2])
+    world.start("b")
+    world.pass_time(2 * HOUR)
+    assert world.slots == [START + number * HOUR for number in (1, 2, 3)]
+
+
 def test_a_scheduler_that_is_killed_and_started_again_goes_on_from_the_servers_record() -> None:
     world = World(kills={2})
     world.start("a")
