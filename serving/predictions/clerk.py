@@ -26,8 +26,8 @@ from .scribe import Scribe
 
 __all__ = ["ClerkOrder", "main"]
 
-PART_BYTES: Final = 8 * 2**20
-"""So much of bodies and answers makes a file before its time; some 20,000 small requests."""
+PART_BYTES: Final = 4 * 2**20
+"""So much of bodies and answers makes a file before its time; some 10,000 small requests."""
 FLUSH_SHARE: Final = 0.8
 """Of the flush interval; the rest is for handing over and for writing."""
 LEAVE_S: Final = 32.0

@@ -24,6 +24,10 @@ class Pair:
     mlflow: int
     ours: int
     uri: str
+    pid: int
+    """Of our server."""
+    log: Path
+    """Where it keeps what it answers, the column ``n`` left out."""
 
 
 @pytest.fixture(scope="session")
@@ -47,5 +51,6 @@ def pair(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         theirs = stack.enter_context(
             mlflow_models_serve(uri, "models:/pair@production", folder, find_free_port())
         )
-        ours = stack.enter_context(serve_model("pair", uri, folder))
-        yield Pair(theirs, ours.port, uri)
+        keep = ("--log-predictions", "kept", "--log-redact", "n", "--log-flush-seconds", "0.5")
+        ours = stack.enter_context(serve_model("pair", uri, folder, *keep))
+        yield Pair(theirs, ours.port, uri, ours.process.pid, folder / "kept")
