@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import RegistryStore, Settings, cut_source, list_source, parse_source
+from serving.target import Target
 
 from .fetching import find_target
 from .inputs import choose_columns, read_inputs, read_params
@@ -65,16 +66,7 @@ def plan_score(
     pieces = cut_source(list_source(parse_source(settings.input)))
     parts = [Part(number, piece) for number, piece in enumerate(pieces)]
     show(f"Fetching version {target.version}")
-    fetched = ask(
-        {
-            "op": "fetch",
-            "model": settings.model,
-            "target": asdict(target),
-            "trust_author": settings.trust_author,
-            "vouched": list(vouched),
-            "compiled": settings.path == COMPILED,
-        }
-    )
+    fetched = _fetch(settings, target, vouched, ask)
     inputs = read_inputs(Path(fetched["folder"]))
     order = ScoreOrder(
         model=settings.model,
@@ -92,6 +84,22 @@ def plan_score(
         output=_make_absolute(settings.output),
     )
     return ScorePlan(order, parts, describe_job(order, digest_input(parts)))
+
+
+def _fetch(
+    settings: ScoreSettings, target: Target, vouched: Sequence[str], ask: Callable[[Mapping[str, Any]], Any]
+) -> Mapping[str, Any]:
+    """Has the version downloaded, hashed and checked, in a process of its own."""
+    message = {
+        "op": "fetch",
+        "model": settings.model,
+        "target": asdict(target),
+        "trust_author": settings.trust_author,
+        "vouched": list(vouched),
+        "compiled": settings.path == COMPILED,
+    }
+    fetched: Mapping[str, Any] = ask(message)
+    return fetched
 
 
 def _make_absolute(output: str) -> str:
