@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NoReturn, Protocol
 
 from registry import (
+    AccessDeniedError,
     Agenda,
     AgendaState,
     Claim,
@@ -270,6 +271,8 @@ class Scheduler:
     def _take(self, request: TrainingRequest) -> bool:
         try:
             return take_training_request(self._agenda.store, request, taker=self._options.who)
+        except AccessDeniedError:
+            raise
         except (NotFoundError, StoreError):  # the asking run was deleted in between
             return False
 
