@@ -1,5 +1,6 @@
 """Rows, rows per second and time left, on a terminal; nothing in a pipe."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,16 @@ def showing_progress(total: int | None, done: int) -> Iterator[Progress]:
     """
     from tqdm import tqdm  # noqa: PLC0415 - not on the way to --help
 
+    size = shutil.get_terminal_size()  # tqdm shows nothing on a terminal that does not tell its size
     with tqdm(
-        total=total, initial=done, unit=" rows", unit_scale=True, disable=None, leave=False, file=sys.stderr
+        total=total,
+        initial=done,
+        unit=" rows",
+        unit_scale=True,
+        disable=None,
+        leave=False,
+        file=sys.stderr,
+        ncols=size.columns,
+        nrows=size.lines,
     ) as bar:
         yield Progress(bar, done)
