@@ -132,5 +132,5 @@ def _list_anchors(document: Path) -> set[str]:
 
 def _drop_foreign(text: str) -> str:
     """Without the lines that are about other programs."""
-    foreign = ("mlflow ", "pip ", "curl ", "git ", "aws ", "uv ", "python ", "docker ", "kubectl ")
+    foreign = ("mlflow ", "pip ", "curl ", "git ", "aws ", "uv ", "python ", "docker ", "kubectl ", "pg_")
     return "\n".join(line for line in text.splitlines() if not any(word in line for word in foreign))
