@@ -5,6 +5,7 @@ value, and its field says so. What a column is may differ from file to file: req
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -98,8 +99,10 @@ def _is_missing(value: Any) -> bool:
     return value is None or (type(value) is float and value != value)  # noqa: PLR0124 - NaN
 
 
-def _write(value: Any) -> str:
-    try:
+def _write(value: Any) -> str | None:
+    """JSON; what JSON does not hold as text, what is too deep for that as missing."""
+    with suppress(orjson.JSONEncodeError, TypeError):  # over 64 bits, or more than 254 deep
         return orjson.dumps(value, default=str).decode()
-    except (orjson.JSONEncodeError, TypeError):  # an integer over 64 bits
+    with suppress(RecursionError):
         return orjson.dumps(str(value)).decode()
+    return None

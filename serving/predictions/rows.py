@@ -165,7 +165,7 @@ def read_body(content_type: str, body: bytes) -> Rows:
             return _read_csv(body)
         if media == "application/vnd.apache.parquet":
             return _read_parquet(body)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OSError, NotImplementedError):  # the last two are Arrow's
         pass
     return Rows((), [])
 
@@ -183,7 +183,7 @@ def _read_json(document: Mapping[str, Any]) -> Rows:
 def _read_any(data: Any) -> Rows:
     if type(data) is dict:
         return _read_columns(data)
-    if not data:
+    if type(data) is not list or not data:
         return Rows((), [])
     kinds = set(map(type, data))
     if kinds == {dict}:

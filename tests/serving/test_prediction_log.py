@@ -95,7 +95,9 @@ def test_what_is_answered_is_kept_with_what_turned_out_to_be_true(
     assert [table.meta["path"][rows[one]] for one in ("told", "csv")] == ["compiled", "native"]
     assert [table.truth["truth"][rows[one]] for one in ("told", "three/2")] == [5.0, 6.0]
     assert tell_log(pair)["log"] == str(pair.log)
-    assert b'greenroom_predictions_lost_total{model="pair",reason="overflow"} 0.0' in fetch_metrics(pair)
+    said = fetch_metrics(pair)
+    assert b'greenroom_predictions_lost_total{model="pair",reason="overflow"} 0.0' in said
+    assert b'process="log"' not in said  # whatever the other tests sent, it has not ended
     tell_by_file(pair, tmp_path, capsys)
 
 

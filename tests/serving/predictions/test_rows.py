@@ -1,11 +1,14 @@
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from registry import PredictionWriter
 from serving.predictions.rows import MAX_COLUMNS, MAX_UNNAMED, Rows, Sheet, read_answer, read_body
+from tests.serving.hostile_bodies import make_bodies
 
 NOTHING = Rows((), [])
 
@@ -103,3 +106,15 @@ def test_whoever_sends_ever_new_columns_does_not_make_a_file_grow_without_end(ex
         names = tuple(f"{number}.{place}" for place in range(MAX_COLUMNS + 5))
         sheet.add("r", 1, "native", Rows(names, [(0,) * len(names)]), Rows(("prediction",), [(1,)]))
     assert len(sheet.list_columns()["inputs"]) == MAX_COLUMNS
+
+
+@pytest.mark.parametrize("depth", [0, 300, 1000])
+def test_hostile_bodies_can_be_logged_or_not_but_break_nothing(tmp_path: Path, depth: int) -> None:
+    """A model may have answered them: what it does not need is not looked at."""
+    writer = PredictionWriter(str(tmp_path), "m")
+    deep = b'{"dataframe_records":[{"a":1,"more":' + b"[" * depth + b"]" * depth + b"}]}"
+    bodies = [("", deep)] if depth else [(kind, body) for _, kind, body in make_bodies(200)]
+    for content_type, body in bodies:
+        sheet, sent = Sheet(), read_body(content_type, body)
+        sheet.add("r", 1, "native", sent, Rows(("prediction",), [(1,)] * max(1, len(sent[1]))))
+        assert writer.encode_predictions("1", **sheet.list_columns())
