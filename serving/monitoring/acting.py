@@ -1,11 +1,12 @@
 """Does what the policy says about an alarm, once, and never to something else than what was judged."""
 
+from collections.abc import Callable
 from typing import Final
 
 from registry import (
     PRODUCTION,
+    Entry,
     GreenroomError,
-    Holding,
     Ledger,
     UnreachableError,
     read_history,
@@ -40,13 +41,16 @@ def act(ledger: Ledger, alarm: Alarm) -> str:
 
 def _roll_back(ledger: Ledger, alarm: Alarm) -> str:
     """Only while the judged version holds production, and did not itself come back by a rollback."""
-    holder = read_status(ledger).holders.get(PRODUCTION)
     if not alarm.holder_seq:
         return f"no rollback: version {alarm.version} did not have production by a history of {ledger.name}"
+    done = _find_entry(ledger, lambda entry: entry.evidence_run == alarm.run_id)
+    if done is not None:  # by a monitor that died since, or by one that is a moment ahead
+        return _word_done(done.version, done.seq)
+    holder = read_status(ledger).holders.get(PRODUCTION)
     if holder is None or (holder.version, holder.seq) != (alarm.version, alarm.holder_seq):
         now = f"version {holder.version}" if holder else "no version"
         return f"no rollback: version {alarm.version} was judged, and production is at {now} by now"
-    if _came_by_rollback(ledger, holder):
+    if _find_entry(ledger, lambda entry: entry.seq == holder.seq) is not None:
         return (
             f"no rollback: version {alarm.version} came back by a rollback itself; going further back is a "
             "person's decision"
@@ -58,10 +62,14 @@ def _roll_back(ledger: Ledger, alarm: Alarm) -> str:
         raise
     except GreenroomError as error:  # nothing to go back to, files gone, no permission: told, not retried
         return f"no rollback: {error}"
-    if moved.conflict:
-        return f"no rollback: {moved.conflict}"
-    return f"production is back at version {moved.version} (entry {moved.seq})"
+    return f"no rollback: {moved.conflict}" if moved.conflict else _word_done(moved.version, moved.seq)
 
 
-def _came_by_rollback(ledger: Ledger, holder: Holding) -> bool:
-    return any(entry.seq == holder.seq and entry.action == "rollback" for entry in read_history(ledger))
+def _find_entry(ledger: Ledger, fits: Callable[[Entry], bool]) -> Entry | None:
+    """The newest rollback that fits."""
+    rollbacks = [entry for entry in read_history(ledger) if entry.action == "rollback" and fits(entry)]
+    return rollbacks[-1] if rollbacks else None
+
+
+def _word_done(version: str | None, seq: int) -> str:
+    return f"production is back at version {version} (entry {seq})"

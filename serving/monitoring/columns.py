@@ -81,7 +81,7 @@ def pair_columns(reference: pd.DataFrame, window: pd.DataFrame, ignore: Iterable
             skipped[name] = "the log does not have it"
         elif _is_moment(reference[name]):
             skipped[name] = "moments always move on"
-        elif not reference[name].notna().any():
+        elif not reference[name].count():
             skipped[name] = "the reference has no value"
         else:
             columns.append(_pair(name, reference[name], window[name]))
@@ -111,7 +111,8 @@ def _is_number(values: "pd.Series[Any]") -> bool:
 
 
 def _to_numbers(values: "pd.Series[Any]") -> NDArray[np.float64]:
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    plain = values if values.dtype == np.float64 else pd.to_numeric(values, errors="coerce")
+    numbers = plain.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 

@@ -65,27 +65,30 @@ def measure_distance(column: PairedColumn) -> Distance:
 
 
 def _compare_numbers(reference: NDArray[np.float64], window: NDArray[np.float64]) -> Distance:
-    before = np.sort(np.where(np.isnan(reference), np.inf, reference))
-    after = np.sort(np.where(np.isnan(window), np.inf, window))
-    values, gaps = _find_gaps(before, after)
-    gap, size = float(gaps.max()), len(before) * len(after) / (len(before) + len(after))
+    size = len(reference) * len(window) / (len(reference) + len(window))
+    values, gaps = _find_gaps(reference, window)
+    gap = float(gaps[np.append(values[1:] != values[:-1], True)].max())  # ties count when all have come
+    spread = float(np.nanstd(reference)) if not np.isnan(reference).all() else 0.0
     if np.isinf(values[-1]):
-        before, after = before[np.isfinite(before)], after[np.isfinite(after)]
-        values, gaps = _find_gaps(before, after)
-    spread = float(before.std()) if len(before) else 0.0
-    shift = float((gaps[:-1] * np.diff(values)).sum()) / spread if spread and len(after) else None
+        values, gaps = _find_gaps(reference[~np.isnan(reference)], window[~np.isnan(window)])
+    shift = float((gaps[:-1] * np.diff(values)).sum()) / spread if spread and len(gaps) else None
     return Distance(_take_off(gap, KOLMOGOROV_SQUARE / size), _find_p_value(gap, size), shift)
 
 
 def _find_gaps(
     before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """All values in order, and how far the two distribution functions are apart from each to the next."""
-    both = np.sort(np.concatenate([before, after]))
+    """All values in order, NaN as infinity, and how far both distribution functions are apart from each on.
+
+    Empty where one side is.
+    """
     if not len(before) or not len(after):
-        return both, np.zeros(len(both))
-    below = np.searchsorted(before, both, side="right") / len(before)
-    return both, np.abs(below - np.searchsorted(after, both, side="right") / len(after))
+        return np.empty(0), np.empty(0)
+    both = np.concatenate([before, after])
+    both[np.isnan(both)] = np.inf
+    order = np.argsort(both, kind="stable")
+    steps = np.where(order < len(before), 1 / len(before), -1 / len(after))
+    return both[order], np.abs(np.cumsum(steps))
 
 
 def _find_p_value(gap: float, size: float) -> float:

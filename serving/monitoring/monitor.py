@@ -32,6 +32,7 @@ __all__ = ["Monitor"]
 SHOWN: Final = 60
 """Earlier findings that are shown beside the new ones."""
 
+ACTION: Final = "greenroom.action"
 KINDS: Final[tuple[FindingKind, ...]] = ("drift", "quality")
 
 
@@ -73,7 +74,8 @@ class Monitor:
         reference = self._find_reference(version)
         name = self._name_series(version, reference)
         taken_up = () if self._watch.dry_run else tuple(self._take_up(name, version.version, holder))
-        series = self._diary.read().get(name)
+        looks_again = self._watch.dry_run and self._watch.since is not None
+        series = Series() if looks_again else self._diary.read().get(name)
         looks, findings, baseline = self._look_at_windows(version, holder, reference, series)
         report = Report(
             dry_run=self._watch.dry_run,
@@ -182,13 +184,15 @@ class Monitor:
     # what is written down
 
     def _preview(self, report: Report, findings: Sequence[Finding]) -> Report:
-        """What would be raised, without writing anything."""
-        series, needed = report.series, self._watch.policy.monitor.windows
+        """What would stand, and what would be raised, without writing anything."""
+        series, needed, notes = report.series, self._watch.policy.monitor.windows, list(report.notes)
         for finding in findings:
             series = series.step(finding)
-            if series.get_streak(finding.kind).list_ripe(needed):
+            ripe = series.get_streak(finding.kind).list_ripe(needed)
+            if ripe:
                 series = series.alarm(finding.kind)
-        return replace(report, series=series, standing=_list_standing(series))
+                notes.append(f"would be an alarm: {finding.kind}, {', '.join(ripe)}, up to {finding.until}")
+        return replace(report, series=series, standing=_list_standing(series), notes=tuple(notes))
 
     def _write_down(
         self, report: Report, findings: Sequence[Finding], name: str, holder: Holding | None
@@ -210,7 +214,7 @@ class Monitor:
         if not won:  # another monitor judged these very windows
             self._ledger.store.delete_run(run_id)
         return replace(
-            preview,
+            report,
             series=series,
             standing=_list_standing(series),
             alarms=tuple(alarms),
@@ -238,11 +242,16 @@ class Monitor:
         """Acts, and closes the alarm; where MLflow gives no answer it stays open for the next round."""
         try:
             outcome = act(self._ledger, alarm)
-            self._ledger.store.set_run_tag(alarm.run_id, "greenroom.action", outcome)
-            self._diary.settle(alarm, outcome)
+            if self._diary.settle(alarm, outcome):
+                self._tell(alarm.run_id, f"{alarm.kind}: {outcome}")
         except UnreachableError as error:
             return f"not done yet: {error}"
         return outcome
+
+    def _tell(self, run_id: str, outcome: str) -> None:
+        """On the run, beside what was done about another alarm that it shows."""
+        told = self._ledger.store.get_run(run_id).tags.get(ACTION)
+        self._ledger.store.set_run_tag(run_id, ACTION, f"{told}; {outcome}" if told else outcome)
 
     def _take_up(self, name: str, version: str, holder: Holding | None) -> Iterator[tuple[Alarm, str]]:
         """What a monitor that died, or met no answer, left undone: deeds, and an alarm that was due."""

@@ -57,7 +57,7 @@ def test_an_alarm_is_exit_code_3_and_one_document_and_production_is_back(
     assert alarm["outcome"] == "production is back at version 1 (entry 5)"
     store = open_store(read_settings())
     run = store.get_run(document["run_id"])
-    assert (run.status, run.tags["greenroom.action"]) == ("FINISHED", alarm["outcome"])
+    assert (run.status, run.tags["greenroom.action"]) == ("FINISHED", f"quality: {alarm['outcome']}")
     assert store.get_model("m").aliases["production"] == "1"
     code, after = ask(capsys, *arguments, "--version", "2")
     assert (code, after["windows"], after["alarms"], after["run_id"]) == (3, [], [], None)

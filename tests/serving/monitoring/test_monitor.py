@@ -91,6 +91,9 @@ def test_drift_in_two_windows_asks_for_training_once(ledger: Ledger, log: Path) 
     second = look(ledger, watch, day=2)
     assert (second.verdict, second.standing) == ("alarm", ("drift",))
     assert [outcome for _, outcome in second.alarms] == [f"training is asked for (run {second.run_id})"]
+    assert second.run_id is not None
+    told = ledger.store.get_run(second.run_id).tags["greenroom.action"]
+    assert told == f"drift: training is asked for (run {second.run_id})"
     (request,) = find_training_requests(ledger.store, "m")
     assert request.run_id == second.run_id
     assert "2 windows in a row" in request.reason
@@ -233,8 +236,14 @@ def test_a_dry_run_writes_nothing_and_says_what_would_stand(ledger: Ledger, log:
         fill_day(log, day, shift=0.6, broken=True)
     report = look(ledger, make_watch(log, policy=BOTH, dry_run=True), day=2)
     assert (report.standing, report.alarms, report.run_id) == (("drift", "quality"), (), None)
+    until = "up to 2026-03-03T00:00:00.000Z"
+    assert f"would be an alarm: drift, size, probability of 1, {until}" in report.notes
     assert ledger.store.find_experiment("greenroom/m/monitor") is None
     assert get_production(ledger) == "2"
+    look(ledger, make_watch(log), day=2)
+    assert look(ledger, make_watch(log), day=2).windows == ()
+    again = look(ledger, make_watch(log, dry_run=True), day=2)  # with --since: from there, once more
+    assert list_verdicts(again) == [("drift", "bad"), ("drift", "bad")]
 
 
 def test_an_earlier_part_of_the_log_can_be_the_reference(ledger: Ledger, log: Path) -> None:
