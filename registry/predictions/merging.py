@@ -4,6 +4,7 @@ Every few minutes what one writer added to one day becomes one file, which is wr
 ones are removed. Its name says which they were: a reader that finds both takes the large one.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from .places import list_parts, name_merged
@@ -16,8 +17,8 @@ __all__ = ["Merger", "remove_merged"]
 
 MERGE_PARTS: Final = 60
 """At a flush interval of 5 s: every five minutes."""
-SMALL_BYTES: Final = 1 << 20
-"""A larger file stays as it is."""
+MANY_ROWS: Final = 5_000
+"""A file with more stays as it is, and ten times as many are enough for a large one: bounds memory."""
 
 
 class Merger:
@@ -32,20 +33,22 @@ class Merger:
         self._storage = storage
         self._parts = parts
         self._runs: dict[str, list[str]] = {}
+        self._rows: Counter[str] = Counter()
         self._due: list[tuple[str, list[str]]] = []
 
-    def note(self, name: str, size: int) -> None:
+    def note(self, name: str, rows: int) -> None:
         """A file was written."""
         folder, _, file = name.rpartition("/")
         if folder not in self._runs:
             self._end_other_days(folder)
         run = self._runs.setdefault(folder, [])
-        if size > SMALL_BYTES:
-            run.clear()  # only files that follow each other are put together
+        if rows > MANY_ROWS:
+            self._end(folder)  # only files that follow each other are put together
         elif file not in run:
             run.append(file)
-        if len(run) >= self._parts:
-            self._due.append((folder, self._runs.pop(folder)))
+            self._rows[folder] += rows
+        if len(run) >= self._parts or self._rows[folder] >= 10 * MANY_ROWS:
+            self._end(folder)
 
     def merge(self) -> None:
         """Puts together what is due.
@@ -59,9 +62,14 @@ class Merger:
     def _end_other_days(self, folder: str) -> None:
         parent = folder.rpartition("/")[0]
         for other in [name for name in self._runs if name.rpartition("/")[0] == parent]:
-            run = self._runs.pop(other)
-            if len(run) > 1:
-                self._due.append((other, run))
+            self._end(other)
+
+    def _end(self, folder: str) -> None:
+        """What follows begins another large file."""
+        run = self._runs.pop(folder)
+        del self._rows[folder]
+        if len(run) > 1:
+            self._due.append((folder, run))
 
     def _merge(self, folder: str, names: list[str]) -> None:
         from .parts import encode_table  # noqa: PLC0415 - it uses this module

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +33,13 @@ COMPRESSION: Final = "zstd"
 RECENT_DAYS: Final = 2
 """Of a version: the only ones in which a writer may have been killed lately."""
 
-Encoded = tuple[str, bytes]
-"""A file that is not written yet: its name below the log, and its content."""
+
+class Encoded(NamedTuple):
+    """A file that is not written yet: its name below the log, its content, and the rows in it."""
+
+    name: str
+    content: bytes
+    rows: int
 
 
 class PredictionWriter:
@@ -86,7 +91,11 @@ class PredictionWriter:
                 columns.append((make_field(f"{prefix}{name}", array, is_json=is_json), array))
         table = _make_table(columns, {MODEL_KEY: self._model, VERSION_KEY: version})
         return [
-            (locate_predictions(self._model, version, day, self._name_part()), encode_table(part))
+            Encoded(
+                locate_predictions(self._model, version, day, self._name_part()),
+                encode_table(part),
+                part.num_rows,
+            )
             for day, part in _split_by_day(table, times_us)
         ]
 
@@ -117,7 +126,7 @@ class PredictionWriter:
             {MODEL_KEY: self._model},
         )
         return [
-            (locate_feedback(self._model, day, self._name_part()), encode_table(part))
+            Encoded(locate_feedback(self._model, day, self._name_part()), encode_table(part), part.num_rows)
             for day, part in _split_by_day(table, arrived_us)
         ]
 
@@ -128,9 +137,8 @@ class PredictionWriter:
             AccessDeniedError: No permission, or no such bucket.
             UnreachableError: No room or no answer; trying again may help.
         """
-        self._storage.write(*encoded)
-        name, content = encoded
-        self._merger.note(name, len(content))
+        self._storage.write(encoded.name, encoded.content)
+        self._merger.note(encoded.name, encoded.rows)
 
     def merge(self) -> None:
         """Puts its own small files together, if there are many by now; for writers that write on and on.

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -92,7 +93,7 @@ class Scribe:
                 ids=ids, truths=values, times_us=times_us, arrived_us=arrived_us
             )
         for part in parts:
-            if not self._put(part, batches):
+            if not self._insist(partial(self._writer.write, part), batches):
                 return sum(batch.records for batch in batches)
         for batch, count in zip(batches, counts, strict=True):
             lost = {UNREADABLE: count[UNREADABLE]} if count[UNREADABLE] else {}
@@ -124,12 +125,12 @@ class Scribe:
         sheet.add(record.request_id, record.time_us, PATHS[record.kind == COMPILED], inputs, outputs)
         return True
 
-    def _put(self, part: tuple[str, bytes], batches: Sequence[Batch]) -> bool:
+    def _insist(self, write: Callable[[], None], batches: Sequence[Batch]) -> bool:
         """Tries until it is written; returns False when there is no more time."""
         pause_s = 0.1
         while True:
             try:
-                self._writer.write(part)
+                write()
             except GreenroomError as error:
                 self._tell(error)
                 for sender in {id(batch.sender): batch.sender for batch in batches}.values():

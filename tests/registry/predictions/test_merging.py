@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from registry import PredictionWriter, read_predictions
-from registry.predictions.merging import Merger
+from registry.predictions.merging import MANY_ROWS, Merger
 from registry.predictions.storage import open_storage
 
 DAY_US = 86_400_000_000
@@ -22,7 +22,7 @@ class Quiet:
         self.merger = Merger(self.storage, parts=3)
         self.rows = 0
 
-    def write(self, value: Any = 1.0, day: int = 20_000) -> None:
+    def write(self, value: Any = 1.0, day: int = 20_000, rows: int = 1) -> None:
         self.rows += 1
         (part,) = self.writer.encode_predictions(
             "1",
@@ -32,8 +32,8 @@ class Quiet:
             inputs={"x": [value]},
             outputs={"prediction": [1]},
         )
-        self.storage.write(*part)
-        self.merger.note(part[0], len(part[1]))
+        self.storage.write(part.name, part.content)
+        self.merger.note(part.name, rows)
 
     def list_files(self) -> list[str]:
         return sorted(path.name.rpartition("-")[2] for path in self.folder.rglob("*.parquet"))
@@ -61,6 +61,36 @@ def test_the_files_of_a_day_that_is_over_do_not_wait_for_more(tmp_path: Path) ->
     quiet.merger.merge()
     assert quiet.list_files() == ["000002.parquet", "000003.parquet"]
     assert quiet.read_ids() == ["r1", "r2", "r3"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "files"),
+    [
+        ([1, 1, MANY_ROWS + 1, 1], ["000002.parquet", "000003.parquet", "000004.parquet"]),
+        (
+            [MANY_ROWS] * 11,
+            ["000003.parquet", "000006.parquet", "000009.parquet", "000010.parquet", "000011.parquet"],
+        ),
+    ],
+)
+def test_large_files_stay_and_what_surrounds_them_is_put_together_apart(
+    tmp_path: Path, rows: list[int], files: list[str]
+) -> None:
+    quiet = Quiet(tmp_path)
+    for count in rows:
+        quiet.write(rows=count)
+    quiet.merger.merge()
+    assert quiet.list_files() == files
+    assert quiet.read_ids() == [f"r{number}" for number in range(1, len(rows) + 1)]
+
+
+def test_many_rows_are_enough_for_a_large_file(tmp_path: Path) -> None:
+    quiet = Quiet(tmp_path)
+    quiet.merger = Merger(quiet.storage)
+    for _ in range(11):
+        quiet.write(rows=MANY_ROWS)
+    quiet.merger.merge()
+    assert quiet.list_files() == ["000010.parquet", "000011.parquet"]
 
 
 def test_files_whose_columns_are_of_other_kinds_stay_as_they_are(tmp_path: Path) -> None:
