@@ -144,22 +144,25 @@ class Crew:
             GreenroomError: What a worker could not do.
         """
         waiting, deaths = deque(parts), dict.fromkeys((part.number for part in parts), 0)
-        with selectors.DefaultSelector() as selector:
-            for member in self._members:
-                selector.register(member.line, selectors.EVENT_READ, member)
-            while waiting or any(member.part for member in self._members):
-                while len(self._members) < min(self._size, len(waiting) + self._count_busy()):
-                    hired = self._hire()
-                    selector.register(hired.line, selectors.EVENT_READ, hired)
-                self._hand_out(order, waiting)
-                look()
-                for key, _ in selector.select(PATIENCE_S):
-                    answers = key.data.receive()
-                    if answers is None:
-                        selector.unregister(key.data.line)
-                        self._bury(key.data, waiting, deaths)
-                    else:
-                        yield from self._note(key.data, answers, tell)
+        try:
+            with selectors.DefaultSelector() as selector:
+                for member in self._members:
+                    selector.register(member.line, selectors.EVENT_READ, member)
+                while waiting or self._count_busy():
+                    while len(self._members) < min(self._size, len(waiting) + self._count_busy()):
+                        hired = self._hire()
+                        selector.register(hired.line, selectors.EVENT_READ, hired)
+                    self._hand_out(order, waiting)
+                    look()
+                    for key, _ in selector.select(PATIENCE_S):
+                        answers = key.data.receive()
+                        if answers is None:
+                            selector.unregister(key.data.line)
+                            self._bury(key.data, waiting, deaths)
+                        else:
+                            yield from self._note(key.data, answers, tell)
+        finally:
+            self._dismiss_busy()
 
     def close(self) -> None:
         """Ends the host and all workers, at once. Idempotent."""
@@ -174,6 +177,12 @@ class Crew:
                 os.killpg(self._host.pid, signal.SIGKILL)  # the group is its own
             self._host.wait()
             self._host = None
+
+    def _dismiss_busy(self) -> None:
+        """After an error: who still works on a part has something to say that nobody waits for."""
+        for member in [one for one in self._members if one.part is not None]:
+            member.line.close()
+            self._members.remove(member)
 
     def _count_busy(self) -> int:
         return sum(member.part is not None for member in self._members)
