@@ -155,10 +155,10 @@ class _Pools:
         return [(first + pd.Timedelta(int(offset), "s")).floor("s").isoformat() for offset in offsets]
 
     def draw(self) -> Row:
-        """One row; every second one is found in the lookups."""
+        """One row; every second one is found in a lookup."""
         row = [pool[int(self._rng.integers(len(pool)))] for pool in self.pools]
         if self._keys and self._rng.random() < 0.5:  # noqa: PLR2004
-            places, rows = self._keys
+            places, rows = self._keys[int(self._rng.integers(len(self._keys)))]
             for place, value in zip(places, rows[int(self._rng.integers(len(rows)))], strict=True):
                 row[place] = value
         return row
@@ -171,29 +171,34 @@ def _list_columns(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"name": place, **column} for place in range(given["width"])]
 
 
-def _list_keys(opened: Opened) -> tuple[list[int], list[list[Any]]] | None:
-    """Raw columns of the first lookup, and keys that are found."""
-    if opened.layers is None or not opened.layers["lookups"] or not len(opened.tables[0]):
-        return None
+def _list_keys(opened: Opened) -> list[tuple[list[int], list[list[Any]]]]:
+    """For each lookup: its raw columns, and keys that are found."""
+    if opened.layers is None:
+        return []
     places = {column["name"]: place for place, column in enumerate(opened.input["columns"])}
     kinds = {column["name"]: column["type"] for column in opened.input["columns"]}
-    lookup = opened.layers["lookups"][0]
-    keys = [(key["left"], key["right"]) for key in lookup["keys"]]
-    table = opened.tables[0].sample(min(400, len(opened.tables[0])), random_state=0)
-    if "as_of" in lookup:
-        table = _step_away(table, lookup["as_of"])
-        keys.append((lookup["as_of"]["left"], lookup["as_of"]["right"]))
-    columns = [[_to_json(value, kinds[left]) for value in table[right]] for left, right in keys]
-    return [places[left] for left, _ in keys], [list(row) for row in zip(*columns, strict=True)]
+    found = []
+    for lookup, whole in zip(opened.layers["lookups"], opened.tables, strict=True):
+        keys = [(key["left"], key["right"]) for key in lookup["keys"]]
+        table = whole.sample(min(400, len(whole)), random_state=0)
+        if "as_of" in lookup:
+            table = _step_away(table, lookup["as_of"])
+            keys.append((lookup["as_of"]["left"], lookup["as_of"]["right"]))
+        columns = [[_to_json(value, kinds[left]) for value in table[right]] for left, right in keys]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        found += [([places[left] for left, _ in keys], rows)] if rows else []
+    return found
 
 
 def _step_away(table: "pd.DataFrame", as_of: Mapping[str, Any]) -> "pd.DataFrame":
-    """Times at which a row is found, one microsecond before and after, and at its greatest age."""
+    """Times at which a row is found, a second before and after, and at its greatest age.
+
+    Whole seconds, for moments of two formats in one request are MLflow's to read.
+    """
     limit = as_of["max_age_s"] or 3600
-    steps = [pd.Timedelta(us, "us") for us in (0, -1, 1, limit * 1_000_000, limit * 1_000_000 + 1)]
-    moments = pd.to_datetime(table[as_of["right"]], format="ISO8601")
-    away = pd.Series([steps[number % len(steps)] for number in range(len(table))], index=table.index)
-    return table.assign(**{as_of["right"]: moments + away})
+    steps = pd.to_timedelta([0, -1, 1, limit, limit + 1] * (len(table) // 5 + 1), unit="s")[: len(table)]
+    moments = pd.to_datetime(table[as_of["right"]], format="ISO8601").dt.floor("s")
+    return table.assign(**{as_of["right"]: moments + steps})
 
 
 def make_rows(
