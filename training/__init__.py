@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names for type checkers; a house test holds both lists equal
     from .job import Job as Job
     from .jobfile import read_job as read_job
-    from .online.trainer import OnlineResult as OnlineResult, train_online as train_online
+    from .online.result import OnlineResult as OnlineResult
+    from .online.trainer import train_online as train_online
     from .progress import Progress as Progress, SilentProgress as SilentProgress
     from .result import TrainingPlan as TrainingPlan, TrainingResult as TrainingResult
     from .trainer import plan_training as plan_training, train as train
@@ -22,7 +23,8 @@ if TYPE_CHECKING:  # the same names for type checkers; a house test holds both l
 _ROOMS = {
     "job": ["Job"],
     "jobfile": ["read_job"],
-    "online.trainer": ["OnlineResult", "train_online"],
+    "online.result": ["OnlineResult"],
+    "online.trainer": ["train_online"],
     "progress": ["Progress", "SilentProgress"],
     "result": ["TrainingPlan", "TrainingResult"],
     "trainer": ["plan_training", "train"],

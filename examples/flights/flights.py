@@ -12,6 +12,9 @@ import pandas as pd
 LATE_MINUTES = 15
 """Later than this is late: the line that the US Department of Transportation draws, too."""
 
+GROUND_MINUTES = 30
+"""From the gate to the runway and from the runway to the gate: an assumption."""
+
 SCHEDULE = ["carrier", "flight", "origin", "dest", "distance", "scheduled", "sched_arr_time"]
 KNOWN_ONLY_LATER = ["dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"]
 
@@ -31,6 +34,29 @@ def load_flights() -> pd.DataFrame:
     )
     columns = [*SCHEDULE, *KNOWN_ONLY_LATER, "late"]
     return flights[columns].sort_values(["scheduled", "carrier", "flight"], ignore_index=True)
+
+
+def load_year(until: str | None = None, *, only_landed: bool = False) -> pd.DataFrame:
+    """The same flights, with ``landed``: from when on it is known whether one was late.
+
+    The data says when a flight left and how long it flew; half an hour is added for the ways on the ground.
+
+    Args:
+        until: A moment: of the flights scheduled before it, those still in the air then are left out, as
+            somebody who trains at that moment does not know their truth.
+        only_landed: Leave out all later flights, too.
+    """
+    flights = load_flights()
+    minutes = flights["dep_delay"] + flights["air_time"] + GROUND_MINUTES
+    landed = flights["scheduled"] + pd.to_timedelta(minutes, unit="min")
+    flights = flights.assign(landed=landed)
+    if until is None:
+        return flights
+    moment = pd.Timestamp(until)
+    if only_landed:
+        return flights[flights["landed"] < moment].reset_index(drop=True)
+    in_the_air = (flights["scheduled"] < moment) & (flights["landed"] >= moment)
+    return flights[~in_the_air].reset_index(drop=True)
 
 
 def load_weather() -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from registry import Answer, UsageError, steps
 
 if TYPE_CHECKING:
-    from .trainer import OnlinePlan, OnlineResult
+    from .result import OnlinePlan, OnlineResult
 
 __all__ = ["add_online_options", "is_online", "run_online"]
 
@@ -61,7 +61,7 @@ def run_online(arguments: argparse.Namespace) -> Answer:
     if arguments.dry_run:
         plan = plan_online(job)
         return Answer(_document_plan(plan), _word_plan(plan))
-    policy = read_policy(Path(arguments.policy) if arguments.policy else None)
+    policy = read_policy(Path(arguments.policy)) if arguments.policy else None
     signal.signal(signal.SIGTERM, _interrupt)
     with steps() as progress:
         result = train_online(

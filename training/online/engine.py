@@ -68,8 +68,9 @@ class Engine:
         """A last snapshot of what was learned since the one before; None if that is nothing."""
         if self.state is None or not self.state.since:
             return None
-        self.state = replace(self.state, number=self.state.number + 1, since=0)
-        return self.state
+        last = replace(self.state, number=self.state.number + 1, since=0)
+        self.state = replace(last, scores=last.scores.iloc[:0])
+        return last
 
     def _begin(self, events: Events, moment: int) -> StreamState:
         """Fits the columns on what is known by then, and learns it."""
@@ -96,6 +97,7 @@ class Engine:
             recent=take_rows(events, learn).tail(RECENT_ROWS),
             held=take_rows(events, np.flatnonzero((told <= moment) & events.held)),
             points=(),
+            scores=pd.DataFrame(),
         )
 
     def _make_learner(self, events: Events, learn: NDArray[np.intp]) -> Learner:

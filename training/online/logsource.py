@@ -111,9 +111,7 @@ class LogSource:
         table = pd.DataFrame(columns, index=found.meta.index)
         table["online id"] = found.meta["id"].astype(object)
         table["online time"] = _to_ns(time)
-        table["online arrival"] = _to_ns(
-            found.truth["truth_time"].dt.tz_convert("UTC").dt.tz_localize(None)
-        )
+        table["online arrival"] = _to_ns(found.truth["truth_time"].dt.tz_convert("UTC").dt.tz_localize(None))
         return table.drop_duplicates("online id", ignore_index=True)
 
     def _make_events(self, table: pd.DataFrame) -> Events:
@@ -128,9 +126,7 @@ class LogSource:
         )
         time = table["online time"].to_numpy(dtype=np.int64)
         told = table[job.spec.data.target].notna().to_numpy()
-        arrival = np.where(
-            told, np.maximum(table["online arrival"].to_numpy(dtype=np.int64), time), UNKNOWN
-        )
+        arrival = np.where(told, np.maximum(table["online arrival"].to_numpy(dtype=np.int64), time), UNKNOWN)
         keys = np.asarray(table["online id"].tolist(), dtype=object)
         groups = name_groups(job.spec.split.group, table, time, text)
         others = table.drop(columns=["online id", "online time", "online arrival"])

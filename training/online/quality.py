@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Outcomes", "Reading", "empty_outcomes", "measure_window", "rank_influence"]
+from registry import find_influence, gather
+
+__all__ = ["Outcomes", "Reading", "empty_outcomes", "measure_window"]
 
 CONFIDENCE: Final = 0.95
 FEWEST_UNITS: Final = 3
@@ -85,67 +87,35 @@ def measure_window(outcomes: Outcomes, task: str, *, has_probability: bool) -> d
     >>> round(found["log_loss"].value, 3), found["accuracy"].value, found["roc_auc"].value
     (0.612, 0.75, 0.75)
     """
-    truth, said, units = outcomes.truth, outcomes.said, _number_units(outcomes.groups)
+    truth, said, blocks = outcomes.truth, outcomes.said, _find_blocks(outcomes.groups)
     if task == "regression":
         misses = truth - said[:, 0]
         return {
-            "absolute_error": _read_mean(np.abs(misses), units),
-            "squared_error": _read_mean(misses**2, units),
+            "absolute_error": _read(np.abs(misses), blocks),
+            "squared_error": _read(misses**2, blocks),
         }
     if not has_probability:
-        return {"accuracy": _read_mean((said[:, 0] == truth).astype(np.float64), units)}
+        return {"accuracy": _read((said[:, 0] == truth).astype(np.float64), blocks)}
     places = truth.astype(np.intp)
     losses = -np.log(np.clip(said[np.arange(len(places)), places], CLIP, 1.0))
     right = (said.argmax(axis=1) == places).astype(np.float64)
-    found = {"log_loss": _read_mean(losses, units), "accuracy": _read_mean(right, units)}
+    found = {"log_loss": _read(losses, blocks), "accuracy": _read(right, blocks)}
     if task == "binary" and 0 < places.sum() < len(places):
-        found["roc_auc"] = _read_auc(places == 1, said[:, 1], units)
+        found["roc_auc"] = _read(find_influence(places == 1, said[:, 1]), blocks)
     return found
 
 
-def rank_influence(
-    positive: NDArray[np.bool_], score: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """The ROC AUC, and what each row adds to its error; these sum to 0.
-
-    >>> area, rests = rank_influence(np.array([True, False, True, False]), np.array([0.9, 0.1, 0.4, 0.6]))
-    >>> area, rests.tolist()
-    (0.75, [0.125, 0.125, -0.125, -0.125])
-    """
-    count, others = int(positive.sum()), int((~positive).sum())
-    ranks = pd.Series(score).rank().to_numpy()
-    within = np.empty(len(score))
-    within[positive] = pd.Series(score[positive]).rank().to_numpy()
-    within[~positive] = pd.Series(score[~positive]).rank().to_numpy()
-    share = np.where(positive, (ranks - within) / others, 1 - (ranks - within) / count)
-    area = float(share[positive].mean())
-    return area, (share - area) / np.where(positive, count, others)
+def _find_blocks(groups: NDArray[Any]) -> NDArray[Any] | None:
+    """None where every row stands by itself."""
+    return None if len(groups) and groups[0] == "" else pd.factorize(groups)[0]
 
 
-def _number_units(groups: NDArray[Any]) -> NDArray[np.intp] | None:
-    codes, names = pd.factorize(groups)
-    return None if len(names) == 1 and names[0] == "" else codes
-
-
-def _read_mean(losses: NDArray[np.float64], units: NDArray[np.intp] | None) -> Reading:
-    mean = float(losses.mean())
-    return _widen(mean, (losses - mean) / len(losses), units)
-
-
-def _read_auc(
-    positive: NDArray[np.bool_], score: NDArray[np.float64], units: NDArray[np.intp] | None
-) -> Reading:
-    return _widen(*rank_influence(positive, score), units)
-
-
-def _widen(value: float, rests: NDArray[np.float64], units: NDArray[np.intp] | None) -> Reading:
-    """Student's t over sums of groups: few groups, a wide interval."""
+def _read(contributions: NDArray[np.float64], blocks: NDArray[Any] | None) -> Reading:
+    """The mean, and Student's t around it: few groups, a wide interval."""
     from scipy import stats  # noqa: PLC0415 - heavy
 
-    sums = rests if units is None else np.bincount(units, weights=rests)
-    size = len(sums)
-    if size < FEWEST_UNITS:
-        return Reading(value, float("nan"), float("nan"))
-    error = float(np.sqrt((sums**2).sum() * size / (size - 1)))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, size - 1)) * error
-    return Reading(value, value - reach, value + reach)
+    units = gather(contributions, blocks)
+    if len(units.sums) < FEWEST_UNITS:
+        return Reading(units.mean, float("nan"), float("nan"))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, units.freedom)) * units.standard_error
+    return Reading(units.mean, units.mean - reach, units.mean + reach)

@@ -59,6 +59,8 @@ class Run:
         self._new_scores: list[NDArray[np.intp]] = []
         self._new_learned: list[NDArray[np.intp]] = []
         self._new_held: list[NDArray[np.intp]] = []
+        self._new_outcomes: list[NDArray[np.intp]] = []
+        self._scores = state.scores
 
     def play(self) -> Iterator[StreamState]:
         """Goes through all ticks; yields each state at which a snapshot is due."""
@@ -95,12 +97,15 @@ class Run:
             recent=self._recent,
             held=self._held,
             points=tuple(self._points),
+            scores=self._scores,
         )
 
     def _snap(self) -> StreamState:
         self._number += 1
         self._since = 0
-        return self.close()
+        state = self.close()
+        self._scores = self._scores.iloc[:0]
+        return state
 
     def _score(self, tick: Tick) -> None:
         if not len(tick.score):
@@ -136,6 +141,7 @@ class Run:
         self._window = self._window.join(Outcomes(truth, self._said[places], groups))
         self._window = self._window.keep_last(self._pace.window)
         self._known += len(places)
+        self._new_outcomes.append(places)
         if self._known - self._counted >= max(self._pace.window // POINTS_PER_WINDOW, 1):
             self._counted = self._known
             figures = measure_window(
@@ -173,11 +179,32 @@ class Run:
         else:
             held = held.tail(max(round((pace.judged.events or 0) * pace.holdout), 1))
         self._held = held.tail(pace.max_rows).reset_index(drop=True)
-        self._new_scores, self._new_learned, self._new_held = [], [], []
+        self._scores = _append(self._scores, self._take_scores(_join(self._new_outcomes)))
+        self._new_scores, self._new_learned, self._new_held, self._new_outcomes = [], [], [], []
+
+    def _take_scores(self, places: NDArray[np.intp]) -> pd.DataFrame:
+        events, learner = self._events, self._learner
+        names = (
+            [f"probability_{label}" for label in learner.classes] if learner.has_probability else ["answer"]
+        )
+        said = {name: self._said[places, number] for number, name in enumerate(names)}
+        if learner.classes and not learner.has_probability:
+            said = {"answer": np.asarray(learner.classes)[self._said[places, 0].astype(np.intp)]}
+        return pd.DataFrame(
+            {
+                "key": events.keys[places],
+                "time": events.time[places].astype("datetime64[ns]"),
+                "known": events.available[places].astype("datetime64[ns]"),
+                **said,
+                "truth": events.truth[places],
+                "held_out": events.held[places],
+            }
+        )
 
     def _find_pending(self) -> Pending:
-        before, places = self._state.pending, np.flatnonzero(self._waits)
-        rest = self._elsewhere & self._source.may_come(before.times, self._position)
+        may_come, before = self._source.may_come, self._state.pending
+        rest = self._elsewhere & may_come(before.times, self._position)
+        places = np.flatnonzero(self._waits & may_come(self._events.time, self._position))
         return Pending(
             np.concatenate([before.keys[rest], self._events.keys[places]]),
             np.concatenate([before.times[rest], self._events.time[places]]),

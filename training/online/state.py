@@ -73,6 +73,7 @@ class StreamState:
         recent: Rows learned from last, with ``TRUTH``, ``MOMENT`` and ``GROUP``.
         held: Held-out rows whose truth arrived, likewise.
         points: The curves so far.
+        scores: Outcomes since the snapshot before: key, times, what was said, truth, whether held out.
     """
 
     number: int
@@ -90,6 +91,7 @@ class StreamState:
     recent: pd.DataFrame = field(repr=False)
     held: pd.DataFrame = field(repr=False)
     points: tuple[Point, ...] = field(repr=False)
+    scores: pd.DataFrame = field(repr=False)
 
 
 _NUMBERS: Final = ("number", "position", "scored", "learned", "known", "counted", "since", "due")
@@ -117,6 +119,7 @@ def write_state(state: StreamState) -> tuple[bytes, str]:
         "window.parquet": _to_parquet(_frame_window(state.window)),
         "recent.parquet": _to_parquet(state.recent),
         "held.parquet": _to_parquet(state.held),
+        "scores.parquet": _to_parquet(state.scores),
     }
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -164,6 +167,7 @@ def read_state(content: bytes, sha256: str) -> StreamState:
         ),
         recent=_from_parquet(files["recent.parquet"]),
         held=_from_parquet(files["held.parquet"]),
+        scores=_from_parquet(files["scores.parquet"]),
         points=tuple(
             Point(known, moment, {key: Reading(*values) for key, values in figures.items()})
             for known, moment, figures in head["points"]

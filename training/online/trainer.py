@@ -6,34 +6,24 @@ Killed in between, the next trainer finds the state and does the rest: no versio
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from registry import (
-    PRODUCTION,
-    STAGING,
     DataError,
     GreenroomError,
-    Outcome,
     Policy,
-    PromotionRequest,
     RegistryStore,
     Settings,
     SystemClock,
     Tag,
-    UnreachableError,
     UsageError,
     get_user_name,
-    open_ledger,
     open_store,
-    promote,
     read_settings,
 )
 from training.job import AnswerSection, Job
-from training.record import write_pictures
 from training.tracking import Tracker, TrainingRun
 
 from .amount import parse_duration
@@ -42,89 +32,15 @@ from .keeping import Keeper
 from .learner import check_estimator
 from .logsource import LogSource, is_log
 from .pace import Pace
-from .plots import draw_curves
-from .quality import Reading
-from .snapshot import SNAPSHOT_TAG, find_published, format_moment, is_ready, name_snapshot, publish
+from .publishing import Publisher
+from .result import OnlinePlan, OnlineResult, Snapshot
+from .snapshot import format_moment
 from .source import Bookmark, EventSource, TableSource, get_online
 from .state import StreamState
 
 __all__ = ["OnlinePlan", "OnlineResult", "Snapshot", "plan_online", "train_online"]
 
-PROMOTION_TAG: Final = "greenroom.online_promotion"
-"""On a snapshot's version: which stage it was proposed for, and what the gates said."""
-MAX_TAG: Final = 2_000
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A snapshot that this trainer published.
-
-    Attributes:
-        number: From 1.
-        version: The version made of it; None: there were no held-out rows yet to judge it by.
-        run_id: Its run.
-        verdicts: Stage → what the gates said, where promotion was asked for.
-    """
-
-    number: int
-    version: str | None
-    run_id: str | None
-    verdicts: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OnlineResult:
-    """Where a stream was left.
-
-    Attributes:
-        model: The registered model's name.
-        run_id: The stream's run.
-        experiment_id: Its experiment.
-        scored: Events scored, over the stream's whole life.
-        known: Truths of these that arrived.
-        learned: Events learned from.
-        pending: Events whose truth is awaited.
-        figures: Of the window, by name.
-        snapshots: Those made by this trainer, in order.
-        link: The run's page in the MLflow UI.
-    """
-
-    model: str
-    run_id: str
-    experiment_id: str
-    scored: int
-    known: int
-    learned: int
-    pending: int
-    figures: dict[str, Reading]
-    snapshots: tuple[Snapshot, ...]
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class OnlinePlan:
-    """What a stream would be, if it began now.
-
-    Attributes:
-        model: The registered model's name.
-        text: What the source is.
-        task: What is predicted.
-        features: How many features there are.
-        events: Known by now.
-        held: Of these, held out.
-        warmup: What the stream needs before it begins.
-        begins: When it would (RFC 3339, UTC); empty: not yet.
-    """
-
-    model: str
-    text: str
-    task: str
-    features: int
-    events: int
-    held: int
-    warmup: str
-    begins: str
 
 
 def plan_online(job: Job) -> OnlinePlan:
@@ -159,7 +75,8 @@ def train_online(
         job: The job; its section ``online``.
         settings: Where MLflow is; read from the environment if None.
         promote_to: ``staging`` or ``production``: ask the gates for each snapshot.
-        policy: What these ask.
+        policy: What these ask; None: the defaults, and the ROC AUC where there are two classes with
+            probabilities: labels that are wrong at random do not deceive it as they do the log loss.
         until_end: Stop when all events that are known now were played.
         progress: Is told what is going on.
 
@@ -173,9 +90,7 @@ def train_online(
     is_classifier = _check(job)
     progress("reading the events")
     source = open_source(job, is_classifier=is_classifier)
-    driver = _Driver(
-        job, source, settings, promote_to=promote_to, policy=policy or Policy(), progress=progress
-    )
+    driver = _Driver(job, source, settings, promote_to=promote_to, policy=policy, progress=progress)
     return driver.drive(until_end=until_end)
 
 
@@ -226,16 +141,24 @@ class _Driver:
         settings: Settings,
         *,
         promote_to: str | None,
-        policy: Policy,
+        policy: Policy | None,
         progress: Progress,
     ) -> None:
-        self._job, self._source, self._settings = job, source, settings
-        self._promote_to, self._policy, self._progress = promote_to, policy, progress
+        self._job, self._source, self._settings, self._progress = job, source, settings, progress
         self._tracker = Tracker(settings)
         self._store: RegistryStore = open_store(settings)
+        self._publisher = Publisher(
+            job,
+            source,
+            store=self._store,
+            tracker=self._tracker,
+            settings=settings,
+            promote_to=promote_to,
+            policy=policy,
+            progress=progress,
+        )
         self._stream = get_online(job).stream
         self._snapshots: list[Snapshot] = []
-        self._logged = 0
 
     def drive(self, *, until_end: bool) -> OnlineResult:
         keeper = Keeper(self._store, self._settings, model=self._job.name, stream=self._stream)
@@ -271,14 +194,14 @@ class _Driver:
 
     def _play(self, keeper: Keeper, run: TrainingRun, *, until_end: bool) -> OnlineResult:
         state = keeper.load()
-        engine = Engine(self._job, self._source, state)
+        engine = Engine(self._job, self._source, state and replace(state, scores=state.scores.iloc[:0]))
         if state is not None:
-            self._publish(run, state)
+            self._snapshots.append(self._publisher.publish(run, state))
         clock, poll_s = SystemClock(), parse_duration(get_online(self._job).poll, "online.poll") / 1e9
         while True:
             for due in engine.feed(self._read(engine.state)):
                 keeper.commit(due)
-                self._publish(run, due)
+                self._snapshots.append(self._publisher.publish(run, due))
             if until_end or not self._source.is_endless:
                 break
             self._tell(engine.state)
@@ -286,7 +209,7 @@ class _Driver:
         last = engine.finish()
         if last is not None:
             keeper.commit(last)
-            self._publish(run, last)
+            self._snapshots.append(self._publisher.publish(run, last))
         if engine.state is None:
             raise DataError(
                 f"{self._source.text} has too few events with a known truth to begin: the warm-up takes "
@@ -306,69 +229,6 @@ class _Driver:
         else:
             self._progress(f"{state.known:,} truths, {state.learned:,} events learned; waiting for more")
 
-    def _publish(self, run: TrainingRun, state: StreamState) -> None:
-        """Curves, version, promotion: each only if it is not there yet."""
-        self._progress(f"snapshot {state.number}: {state.learned:,} events learned")
-        self._log_curves(run, state)
-        name = self._job.name
-        found = find_published(self._store, name, run.run_id, state.number)
-        if found is None and not is_ready(state):
-            self._snapshots.append(Snapshot(state.number, None, None))
-            return
-        if found is None:
-            self._tracker.close_leftovers(
-                run.experiment_id, SNAPSHOT_TAG, name_snapshot(run.run_id, state.number)
-            )
-            made = publish(self._tracker, self._job, self._source.features, run, state)
-            snapshot, said = Snapshot(state.number, made.version, made.run_id), False
-        else:
-            snapshot = Snapshot(state.number, found.version, found.run_id)
-            said = PROMOTION_TAG in found.tags
-        if self._promote_to and not said and snapshot.version is not None:
-            snapshot = replace(snapshot, verdicts=self._promote(snapshot.version))
-        self._snapshots.append(snapshot)
-
-    def _log_curves(self, run: TrainingRun, state: StreamState) -> None:
-        if not state.points:
-            return
-        lines = [
-            (f"prequential_{name}{end}", value, point.moment // 1_000_000, point.known)
-            for point in state.points
-            if point.known > self._logged
-            for name, reading in point.figures.items()
-            for end, value in (("", reading.value), ("_low", reading.low), ("_high", reading.high))
-            if value == value  # noqa: PLR0124 - an interval may be unknown
-        ]
-        run.log_curves(lines)
-        self._logged = state.points[-1].known
-        if self._job.spec.evaluation.plots:
-            with tempfile.TemporaryDirectory(prefix="greenroom-") as folder:
-                by_time = self._job.spec.data.time is not None or self._source.is_endless
-                window = get_online(self._job).window
-                write_pictures(draw_curves(state.points, window, by_time=by_time), Path(folder))
-                self._store.upload(run.run_id, folder)
-
-    def _promote(self, version: str) -> dict[str, str]:
-        """Asks the gates, stage by stage; a refusal is an answer, and the stream goes on."""
-        ledger = open_ledger(self._job.name, settings=self._settings, store=self._store)
-        verdicts: dict[str, str] = {}
-        for stage in (STAGING, PRODUCTION)[: 1 if self._promote_to == STAGING else 2]:
-            request = PromotionRequest(
-                self._job.name, stage, version, self._policy, reason=f"online, stream {self._stream}"
-            )
-            try:
-                outcome = promote(ledger, request, progress=self._progress)
-                verdicts[stage] = _word(outcome)
-            except UnreachableError:
-                raise
-            except GreenroomError as error:
-                verdicts[stage] = f"refused: {error.what}"
-            if not verdicts[stage].startswith("yes"):
-                break
-        said = json.dumps(verdicts, ensure_ascii=False)[:MAX_TAG]
-        self._store.set_version_tag(self._job.name, version, PROMOTION_TAG, said)
-        return verdicts
-
     def _conclude(self, run: TrainingRun, state: StreamState) -> OnlineResult:
         return OnlineResult(
             model=self._job.name,
@@ -382,10 +242,3 @@ class _Driver:
             snapshots=tuple(self._snapshots),
             link=self._tracker.link(f"/experiments/{run.experiment_id}/runs/{run.run_id}"),
         )
-
-
-def _word(outcome: Outcome) -> str:
-    """The verdict, and the gate that it comes from."""
-    decisive = next((gate for gate in outcome.gates if gate.verdict != "yes"), None)
-    decisive = decisive or next((gate for gate in outcome.gates if gate.name == "metric"), None)
-    return f"{outcome.verdict}: {decisive.reason}" if decisive else str(outcome.verdict)
