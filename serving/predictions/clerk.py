@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ from registry import PredictionWriter
 from serving.logs import log_to_stderr
 
 from .intake import Batch, Intake
-from .records import FRAME
+from .records import FRAME, read_time_us
 from .scribe import Scribe
 
 __all__ = ["ClerkOrder", "main"]
@@ -105,7 +106,8 @@ class _Clerk:
 
     def take(self, line: "_Line", payload: bytes, records: int) -> None:
         """Keeps a frame; while too many wait, none is read."""
-        waiting = self._intake.put(Batch(line, payload, records))
+        age_s = max(0.0, time.time() - read_time_us(payload) / 1e6)  # none, should the clock go backwards
+        waiting = self._intake.put(Batch(line, payload, records, age_s))
         if waiting > self._order.limit_bytes and not self._is_full:
             self._is_full = True
             for one in self._lines:

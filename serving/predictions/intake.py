@@ -18,12 +18,25 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One frame of a worker's."""
+    """One frame of a worker's.
+
+    Attributes:
+        sender: Who handed it over.
+        payload: Its records.
+        records: How many.
+        age_s: How old the first of them was when it came, where that is known.
+    """
 
     sender: Sender
     payload: bytes
     records: int
-    since_s: float = field(default_factory=time.monotonic)
+    age_s: float = 0.0
+    came_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def since_s(self) -> float:
+        """When the first record was made: what waited for a clerk to start waits no longer for others."""
+        return self.came_s - self.age_s
 
 
 class Intake:

@@ -25,7 +25,8 @@ HOLD_S: Final = 0.05
 PIECE_BYTES: Final = 256 * 1024
 """So many bytes are handed on at once, whatever the time."""
 RETRY_S: Final = 0.2
-CLOSE_S: Final = 5.0
+CLOSE_S: Final = 10.0
+"""How long a worker that leaves waits for a clerk that is being started, or has no room."""
 TELL_S: Final = 60.0
 """Losses are logged as often as this."""
 

@@ -4,7 +4,17 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["COMPILED", "FEEDBACK", "FRAME", "NATIVE", "OVERHEAD_BYTES", "Record", "pack", "unpack"]
+__all__ = [
+    "COMPILED",
+    "FEEDBACK",
+    "FRAME",
+    "NATIVE",
+    "OVERHEAD_BYTES",
+    "Record",
+    "pack",
+    "read_time_us",
+    "unpack",
+]
 
 COMPILED: Final = 0
 NATIVE: Final = 1
@@ -47,6 +57,12 @@ def pack(kind: int, time_us: int, *parts: bytes) -> tuple[bytes, ...]:
         parts: Request id, content type, version, body and answer.
     """
     return HEAD.pack(kind, time_us, *map(len, parts)), *parts
+
+
+def read_time_us(payload: bytes) -> int:
+    """When the first record of a frame was made; microseconds since 1970 UTC."""
+    time_us: int = HEAD.unpack_from(payload)[1]
+    return time_us
 
 
 def unpack(payload: bytes) -> Iterator[Record]:
