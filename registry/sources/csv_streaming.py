@@ -35,7 +35,7 @@ MISSING: Final = (
 )  # fmt: skip
 """Source: ``na_values`` of pandas.read_csv, which training reads by."""
 
-_QUOTED: Final = re.compile(rb'(?<![^,\n\r])"(?:[^"]|"")*(?:"|\Z)')
+_QUOTED: Final = re.compile(rb'(?<![^,\n\r])"[^"]*(?:""[^"]*)*(?:"|\Z)')
 """A field between quotes, or the beginning of one; a quote inside a field means nothing (as in RFC 4180)."""
 _EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)(?=\n)")
 
