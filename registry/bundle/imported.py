@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import GreenroomError, NotFoundError, TamperedError, UnreachableError
-from registry.evidence import read_evidence
 from registry.ledger.entry import Entry
 from registry.store import RegistryStore
 
@@ -82,6 +81,8 @@ def _read(store: RegistryStore, entry: Entry) -> ImportedHistory:
 
 
 def _check_evidence(store: RegistryStore, found: ImportedHistory) -> Iterator[str]:
+    from registry.evidence import read_evidence  # noqa: PLC0415 - pydantic, which reading a history needs not
+
     there = found.entry.details.get("from", {})
     about = (there.get("version"), there.get("created_ms"))
     for entry in found.entries:
