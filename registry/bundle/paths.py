@@ -1,7 +1,7 @@
 r"""Finds, and takes out, the absolute file paths that say where on somebody's machine a thing was made.
 
 They mean nothing elsewhere, and tell more than they should. Looked for is what begins like a path of a
-machine (``/home/…``, ``/tmp/…``, ``C:\\…``) and this machine's own folders, whatever they are called. Not
+machine (``/home/…``, ``/tmp/…``, ``C:\…``) and this machine's own folders, whatever they are called. Not
 every text with slashes: a category of a model may well be ``/shop/shoes``.
 """
 
