@@ -231,7 +231,7 @@ def test_the_largest_body_is_taken(server: Running) -> None:
         ("POST", "/ping", 405, "GET"),
         ("HEAD", "/ping", 405, "GET"),
         ("GET", "/", 404, None),
-        ("POST", "/feedback", 404, None),
+        ("POST", "/feedback", 409, None),
         ("GET", "/docs", 404, None),
     ],
 )
@@ -339,6 +339,7 @@ def test_info_says_what_is_served_and_how_it_is_doing(server: Running) -> None:
         "degraded": True,
         "problems": ["MLflow is away"],
         "refused": "2",
+        "prediction_log": None,
     }
 
 
