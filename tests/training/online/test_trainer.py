@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from registry import ConflictError, DataError, Settings, Tag, UsageError, open_store
 from tests.training.online.conftest import MakeJob
 from training import OnlineResult, train_online
+from training.cli import main
 from training.online.keeping import Keeper
 from training.online.snapshot import SNAPSHOT_TAG
 from training.online.trainer import plan_online
@@ -43,7 +44,7 @@ def read_model(client: MlflowClient, run_id: str) -> Any:
     return mlflow.pyfunc.load_model(client.get_logged_model(model.model_id).artifact_location)
 
 
-def test_snapshots_are_candidates_that_answer_in_plain_mlflow(
+def test_snapshots_are_candidates_that_answer_in_plain_mlflow_beside_the_streams_curves(
     result: OnlineResult, client: MlflowClient, rows: pd.DataFrame
 ) -> None:
     versions = list_versions(client)
@@ -58,9 +59,6 @@ def test_snapshots_are_candidates_that_answer_in_plain_mlflow(
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == result.run_id
     assert run.data.tags[SNAPSHOT_TAG] == f"{result.run_id}/{len(versions)}"
-
-
-def test_the_curves_are_on_the_streams_run(result: OnlineResult, client: MlflowClient) -> None:
     curve = client.get_metric_history(result.run_id, "prequential_log_loss")
     low = client.get_metric_history(result.run_id, "prequential_log_loss_low")
     assert len(curve) > 5
@@ -70,12 +68,14 @@ def test_the_curves_are_on_the_streams_run(result: OnlineResult, client: MlflowC
     assert client.get_run(result.run_id).info.status == "FINISHED"
 
 
-def test_a_stream_at_its_end_does_nothing_again(
+def test_a_stream_at_its_end_does_nothing_again_and_takes_no_other_job(
     result: OnlineResult, client: MlflowClient, make_job: MakeJob, settings: Settings
 ) -> None:
     again = train_online(make_job(), settings=settings)
     assert (again.learned, again.scored) == (result.learned, result.scored)
     assert len(list_versions(client)) == len(result.snapshots)
+    with pytest.raises(UsageError, match="begun by another job"):
+        train_online(make_job(warmup="90 events"), settings=settings)
 
 
 def test_a_stream_cut_off_anywhere_goes_on_and_makes_each_version_once(
@@ -133,14 +133,6 @@ def test_the_second_trainer_of_a_stream_is_refused_and_names_the_first(
         pass
 
 
-def test_another_job_for_the_same_stream_is_refused(
-    result: OnlineResult, make_job: MakeJob, settings: Settings
-) -> None:
-    with pytest.raises(UsageError, match="begun by another job"):
-        train_online(make_job(warmup="90 events"), settings=settings)
-    assert result.learned
-
-
 def test_too_few_events_for_the_warm_up_leave_no_version(
     make_job: MakeJob, settings: Settings, client: MlflowClient
 ) -> None:
@@ -172,23 +164,41 @@ def test_sections_that_no_stream_can_follow_are_refused(
         train_online(replace(job, spec=spec), settings=settings)
 
 
-def test_killed_for_real_the_command_goes_on(rows: pd.DataFrame, settings: Settings, tmp_path: Path) -> None:
+def test_a_command_killed_for_real_is_taken_up_by_the_next(
+    rows: pd.DataFrame,
+    settings: Settings,
+    client: MlflowClient,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     rows.to_csv(tmp_path / "rows.csv", index=False)
     (tmp_path / "job.toml").write_text(JOB)
-    words = [sys.executable, "-m", "training.cli", str(tmp_path / "job.toml"), "--online", "--json"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    client, until = MlflowClient(settings.tracking_uri), time.monotonic() + 90
+    words = [str(tmp_path / "job.toml"), "--online", "--json"]
+    command = [sys.executable, "-m", "training.cli", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 90
     while not list_versions(client) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
-    done = subprocess.run(words, capture_output=True, check=True, timeout=120)
-    document = json.loads(done.stdout)
+    process.wait(timeout=30)
+    assert main(words) == 0
+    document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "greenroom/online/1"
     assert document["learned"] > 300
     numbers = [int(one.tags[SNAPSHOT_TAG].rpartition("/")[2]) for one in list_versions(client)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 2
+
+
+def test_a_dry_run_of_the_command_says_when_the_stream_would_begin(
+    rows: pd.DataFrame, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "job.toml").write_text(JOB)
+    assert main([str(tmp_path / "job.toml"), "--online", "--dry-run"]) == 0
+    assert "begins     2026-01-0" in capsys.readouterr().out
+    assert main([str(tmp_path / "job.toml"), "--online", "--every", "6h"]) == 2
+    assert "--every does not go with --online" in capsys.readouterr().err
 
 
 JOB = """
