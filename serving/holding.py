@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from registry import STAGING, Ledger, RegisteredModel, RegistryStore, State, Tag
 
-from .target import Target
+from .target import Target, make_target
 
 __all__ = ["StageWatch", "Watch"]
 
@@ -86,14 +86,7 @@ class StageWatch:
         holding = state.holder(stage)
         if holding is None:
             return None
-        return Target(
-            version=holding.version,
-            seq=holding.seq,
-            since=holding.since,
-            manifest=holding.manifest,
-            run_id=holding.run_id,
-            created_ms=holding.created_ms,
-        )
+        return make_target(holding)
 
     def _read_alias(self, row: RegisteredModel, stage: str) -> Target | None:
         number = row.aliases.get(stage)

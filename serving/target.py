@@ -1,8 +1,12 @@
 """The version that should be served, as a value; apart, since workers know nothing of history."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Target"]
+if TYPE_CHECKING:
+    from registry import Holding
+
+__all__ = ["Target", "make_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,15 @@ class Target:
     run_id: str | None = None
     created_ms: int = 0
     managed: bool = True
+
+
+def make_target(holding: "Holding") -> Target:
+    """The version that holds a stage by its history."""
+    return Target(
+        version=holding.version,
+        seq=holding.seq,
+        since=holding.since,
+        manifest=holding.manifest,
+        run_id=holding.run_id,
+        created_ms=holding.created_ms,
+    )

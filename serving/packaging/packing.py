@@ -26,7 +26,7 @@ from registry import (
     find_holder,
 )
 from serving.bundled import ARTIFACT, BundledVersion, write_bundled
-from serving.target import Target
+from serving.target import Target, make_target
 
 from .requirements import lock_requirements
 from .wheel import write_wheel
@@ -139,14 +139,7 @@ def _check_free(folder: Path) -> None:
 def _find_target(store: RegistryStore, order: Order, template: str) -> Target:
     holder = find_holder(store, order.model, order.stage, template=template)
     if holder is not None and order.version in (None, holder.version):
-        return Target(
-            version=holder.version,
-            seq=holder.seq,
-            since=holder.since,
-            manifest=holder.manifest,
-            run_id=holder.run_id,
-            created_ms=holder.created_ms,
-        )
+        return make_target(holder)
     number = order.version or store.get_model(order.model).aliases.get(order.stage)
     if number is None:
         raise NotFoundError(
