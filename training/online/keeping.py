@@ -223,11 +223,11 @@ class Keeper:
         return (self._clock.now() - parse_time(last)).total_seconds() < LEASE_S
 
     def _keep_beating(self) -> None:
+        store: RegistryStore | None = None
         while not self._stop.wait(BEAT_S):
-            try:
-                self._beat(open_store(self._settings))
-            except GreenroomError:
-                continue  # the next one may get through
+            with suppress(GreenroomError):  # the next one may get through
+                store = store or open_store(self._settings)
+                self._beat(store)
 
     def _beat(self, store: RegistryStore | None = None) -> None:
         sign = json.dumps({"by": self._me["by"], "time": self._now()})

@@ -60,8 +60,8 @@ class LogSource:
         place = job.spec.data.source.removeprefix(PREFIX)
         self._log = place if "://" in place else str(job.folder / Path(place).expanduser())
         self.text = f"the prediction log {place}"
-        self._table = self._load(None)
-        known = self._table[self._table[job.spec.data.target].notna()]
+        table = self._load(None)
+        known = table[table[job.spec.data.target].notna()]
         if known.empty:
             raise DataError(
                 f"{self.text} has no prediction of {job.name} whose truth is known yet.",
@@ -70,7 +70,7 @@ class LogSource:
         target = make_target(job, Dataset(known, self.text, "memory"), is_classifier=is_classifier)
         declared = get_online(job).classes
         self.kind = (target.task, tuple(sorted(declared)) if declared and target.classes else target.classes)
-        self._features, _ = plan_features(job, Dataset(self._table, self.text, "memory"))
+        self._features, _ = plan_features(job, Dataset(table, self.text, "memory"))
 
     @property
     def features(self) -> FeaturePlan:
