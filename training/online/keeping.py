@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import psutil
 
 from registry import (
+    Clock,
     ConflictError,
     GreenroomError,
     Journal,
@@ -92,7 +93,7 @@ class Keeper:
             "pid": os.getpid(),
             "born": psutil.Process().create_time(),
         }
-        self._clock = SystemClock()
+        self._clock: Clock = SystemClock()
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
         self.kept = self.read()
