@@ -70,47 +70,33 @@ def rollback(
     """
     state = _read(ledger, dry_run=dry_run)
     wanted, holder = holder, state.holder(PRODUCTION)
+    was = holder.version if holder else None
     if wanted is not None and holder != wanted:
         problem = f"Production of {ledger.name} is at {_name(holder)}, not at {_name(wanted)} any more."
-        return Moved(
-            ledger.name,
-            None,
-            holder.version if holder else None,
-            state.seq,
-            dry_run=dry_run,
-            conflict=problem,
-        )
+        return Moved(ledger.name, None, was, state.seq, dry_run=dry_run, conflict=problem)
     target = find_rollback(state, to_version)
     if holder and (holder.version, holder.created_ms) == (target.version, target.created_ms):
         raise OrderError(f"Version {target.version} of {ledger.name} is in production already.")
     version = _check_target(ledger, target)
-    was = holder.version if holder else None
     if dry_run:
         return Moved(ledger.name, target.version, was, state.seq, dry_run=True)
-    nonce = new_nonce()
+    draft = Draft(
+        action="rollback",
+        nonce=new_nonce(),
+        stage=PRODUCTION,
+        version=target.version,
+        was=was,
+        created_ms=target.created_ms,
+        run_id=version.run_id,
+        manifest=target.manifest or None,
+        layout=target.layout or None,
+        evidence_run=evidence_run,
+        reason=reason,
+    )
 
     def decide(now: State) -> Draft:
-        if now.holder(PRODUCTION) != holder:
-            raise ConflictError(
-                f"Somebody else moved {ledger.name} first: production is at "
-                f"{_name(now.holder(PRODUCTION))} since entry {now.seq}.",
-                hint=f"See greenroom history {ledger.name}, then decide again.",
-            )
-        if is_rejected(now, target):
-            raise ConflictError(f"Somebody rejected version {target.version} of {ledger.name} first.")
-        return Draft(
-            action="rollback",
-            nonce=nonce,
-            stage=PRODUCTION,
-            version=target.version,
-            was=was,
-            created_ms=target.created_ms,
-            run_id=version.run_id,
-            manifest=target.manifest or None,
-            layout=target.layout or None,
-            evidence_run=evidence_run,
-            reason=reason,
-        )
+        _check_unmoved(ledger, now, holder, target)
+        return draft
 
     try:
         entry, _ = ledger.append(decide)
@@ -118,6 +104,17 @@ def rollback(
         seq = ledger.open().state.seq
         return Moved(ledger.name, target.version, was, seq, conflict=error.what)
     return Moved(ledger.name, target.version, was, entry.seq, unfinished=finish(ledger))
+
+
+def _check_unmoved(ledger: Ledger, now: State, holder: Holding | None, target: Holding) -> None:
+    if now.holder(PRODUCTION) != holder:
+        raise ConflictError(
+            f"Somebody else moved {ledger.name} first: production is at "
+            f"{_name(now.holder(PRODUCTION))} since entry {now.seq}.",
+            hint=f"See greenroom history {ledger.name}, then decide again.",
+        )
+    if is_rejected(now, target):
+        raise ConflictError(f"Somebody rejected version {target.version} of {ledger.name} first.")
 
 
 def archive(ledger: Ledger, version: str, *, reason: str | None = None, dry_run: bool = False) -> Moved:
