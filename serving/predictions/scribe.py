@@ -95,9 +95,13 @@ class Scribe:
         for part in parts:
             if not self._insist(partial(self._writer.write, part), batches):
                 return sum(batch.records for batch in batches)
+        totals: dict[int, Counter[str]] = {}
         for batch, count in zip(batches, counts, strict=True):
+            totals.setdefault(id(batch.sender), Counter()).update(count)
+        for name, sender in {id(batch.sender): batch.sender for batch in batches}.items():
+            count = totals[name]
             lost = {UNREADABLE: count[UNREADABLE]} if count[UNREADABLE] else {}
-            batch.sender.settle(count["logged"], count["feedback"], lost, "")
+            sender.settle(count["logged"], count["feedback"], lost, "")
         return 0
 
     def _read(
