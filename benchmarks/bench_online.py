@@ -309,8 +309,13 @@ def flip_many() -> None:
     for number in range(RUNS):
         wrong += play_flipped(number, share=FLIPPED, turn=0.0)
         sound += play_flipped(number, share=0.0, turn=3.0)
-        if (number + 1) % 20 == 0:
-            print(f"  {number + 1} streams of each kind", flush=True)
+        if (number + 1) % 20 == 0 or number + 1 == RUNS:
+            print(f"  after {number + 1} streams of each kind:", flush=True)
+            show_looks(wrong, sound)
+
+
+def show_looks(wrong: list[Look], sound: list[Look]) -> None:
+    """The table so far."""
     print("  wrong labels, a world that stands still: snapshots worse than production that were kept out")
     print("  sound labels, a world that turns: snapshots better than production that were let in")
     print(f"  {'judged by':<30}{'metric':<10}{'snapshot':<10}{'worse, kept out':<22}{'better, let in':<22}")
