@@ -58,7 +58,7 @@ class ClerkKeeper:
             await self._keeping
         process = self._process
         if process is None or process.returncode is not None:
-            return
+            process = await self._start()  # what was handed over since the last one ended waits at the socket
         assert process.stdin is not None
         process.stdin.close()
         try:

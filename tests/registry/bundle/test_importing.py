@@ -228,7 +228,8 @@ def test_two_who_import_at_once_make_one_version(bundle: Bundle, target: Place) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert [done.version for done in found] == ["1", "1"]
+    one, other = (done.version for done in found)
+    assert one == other  # whichever of them made it: the other took its own back
     assert len(target.versions) == 1
     assert [entry.action for entry in read_history(target.ledger)] == ["import"]
     assert audit(target.ledger).findings == ()

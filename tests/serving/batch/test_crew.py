@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,14 @@ def find_workers(pid: int) -> list[psutil.Process]:
     return [worker for host in hosts for worker in host.children()]
 
 
+def wait_for(is_there: Callable[[], object], driver: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not is_there():
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @contextmanager
 def striking(folder: Path, killed: list[int]) -> Iterator[None]:
     """Kills two workers of this process, one after the other, while they are at work."""
@@ -89,12 +97,9 @@ def test_a_job_that_loses_its_driver_and_then_its_workers_has_every_row_once(
     script = str(Path(sys.executable).with_name("score-model"))
     driver = subprocess.Popen([script, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
-        while not list(out.glob("part-*")):
-            assert driver.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        family = psutil.Process(driver.pid).children(recursive=True)
+        wait_for(lambda: find_workers(driver.pid), driver)
+        family = psutil.Process(driver.pid).children(recursive=True)  # slow: before the first part is there
+        wait_for(lambda: list(out.glob("part-*")), driver)
     finally:
         driver.kill()
         driver.wait()
