@@ -52,8 +52,14 @@ def check_whole(folder: Path) -> pd.DataFrame:
 
 def find_workers(pid: int) -> list[psutil.Process]:
     """Those that score for a driver: children of the process that starts them."""
-    hosts = [one for one in psutil.Process(pid).children() if "serving.batch.host" in one.cmdline()]
-    return [worker for host in hosts for worker in host.children()]
+    return [worker for host in psutil.Process(pid).children() if is_host(host) for worker in host.children()]
+
+
+def is_host(process: psutil.Process) -> bool:
+    """Whether it starts workers; other tests' children may have ended, and are asked in vain."""
+    with suppress(psutil.Error):
+        return "serving.batch.host" in process.cmdline()
+    return False
 
 
 def wait_for(is_there: Callable[[], object], driver: "subprocess.Popen[bytes]") -> None:
