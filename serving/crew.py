@@ -20,7 +20,7 @@ from registry import ArtifactError, get_child_environment
 
 from .accepting import Board
 from .channel import Handler, LostError, Peer, open_peer
-from .jobs import CHILD_ENVIRONMENT
+from .children import CHILD_ENVIRONMENT
 from .live import PreparedModel, State, dump
 from .settings import ServeSettings
 from .telemetry import Telemetry

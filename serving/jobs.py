@@ -14,45 +14,22 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from registry import (
-    AccessDeniedError,
     ArtifactError,
-    GreenroomError,
-    NotFoundError,
-    StoreError,
-    TamperedError,
-    UnreachableError,
-    UntrustedError,
-    UsageError,
     get_child_environment,
 )
 
+from .children import CHILD_ENVIRONMENT, ERRORS
 from .live import PreparedModel, parse_model
 from .settings import ServeSettings
 from .target import Target
 from .workshop import NATIVE, PREPARE
 
-__all__ = ["CHILD_ENVIRONMENT", "Workshop"]
+__all__ = ["Workshop"]
 
 IDLE_S: Final = 60.0
 """After so long without work the workshop ends: it holds some 250 MB."""
 PREPARE_S: Final = 1800.0
 """A preparation that takes longer hangs: a download of many gigabytes over a slow line fits in."""
-
-CHILD_ENVIRONMENT: Final = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-"""One thread per prediction: with more, one busy neighbour makes each of them wait for all."""
-
-ERRORS: Final[Mapping[str, type[GreenroomError]]] = {
-    error.code: error
-    for error in (
-        AccessDeniedError, ArtifactError, GreenroomError, NotFoundError, StoreError, TamperedError,
-        UnreachableError, UntrustedError, UsageError,
-    )
-}  # fmt: skip
 
 _log = logging.getLogger("greenroom.serving")
 

@@ -14,19 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from registry import (
-    AccessDeniedError,
     ArtifactError,
-    DataError,
     GreenroomError,
-    NotFoundError,
-    RefusedError,
-    StoreError,
-    TamperedError,
-    UnreachableError,
-    UntrustedError,
-    UsageError,
     get_child_environment,
 )
+from serving.children import CHILD_ENVIRONMENT, ERRORS
 
 from .order import Part, PartReport
 
@@ -38,21 +30,6 @@ STDERR: Final = 2
 """A model may print as it pleases; a notebook's ``sys.stderr`` is no file."""
 PATIENCE_S: Final = 1.0
 """Between two looks at whether the driver itself may go on."""
-CHILD_ENVIRONMENT: Final = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-"""One thread per worker: there are as many workers as processors."""
-
-ERRORS: Final[Mapping[str, type[GreenroomError]]] = {
-    error.code: error
-    for error in (
-        AccessDeniedError, ArtifactError, DataError, GreenroomError, NotFoundError, RefusedError, StoreError,
-        TamperedError, UnreachableError, UntrustedError, UsageError,
-    )
-}  # fmt: skip
 
 
 def raise_problem(problem: Mapping[str, str]) -> None:

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from typing import Any, Final, Self
 
 from registry import ArtifactError, GreenroomError, UnreachableError, UsageError
+from serving.children import CHILD_ENVIRONMENT
 from serving.wording import locate_error
 
-from .crew import CHILD_ENVIRONMENT, raise_problem
+from .crew import raise_problem
 from .order import Part, PartReport
 
 __all__ = ["DaskEngine", "require_dask", "score_task"]
