@@ -11,6 +11,8 @@ from .scorer import COMPILED, JSON, Scored, Scorer
 if TYPE_CHECKING:
     from registry import Finding
 
+    from .compiled.values import Sent
+
 __all__ = ["LARGE_BYTES", "Batch", "CompiledVersion", "Plan", "divide"]
 
 LARGE_BYTES: Final = 256 * 1024
@@ -25,6 +27,14 @@ class Batch(Protocol):
     @property
     def rows(self) -> int:
         """How many."""
+
+    @property
+    def output(self) -> str:
+        """Which of the model's outputs was asked for."""
+
+    @property
+    def sent(self) -> "Sent | None":
+        """The rows as they were sent; None: the body must be read again to know."""
 
     @property
     def violations(self) -> "Sequence[Finding]":

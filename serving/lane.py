@@ -149,9 +149,11 @@ class FastLane:
         self._send(waiting, answers, status, line)
         if self._outlet is not None and status == OK_STATUS:
             for one, answer in zip(waiting, answers, strict=True):
-                self._outlet.note(
-                    self._version, one.request_id, one.content_type, one.body, answer, native=False
-                )
+                self._log(one, answer, self._outlet)
+
+    def _log(self, one: _Waiting, answer: bytes, outlet: Outlet) -> None:
+        if not outlet.note_read(self._version, one.request_id, one.batch, answer, len(one.body)):
+            outlet.note(self._version, one.request_id, one.content_type, one.body, answer, native=False)
 
     def _send(
         self, asked: Sequence[_Waiting | _Refused], answers: Sequence[bytes], status: int, line: bytes

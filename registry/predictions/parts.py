@@ -64,9 +64,9 @@ class PredictionWriter:
         self,
         version: str,
         *,
-        ids: Sequence[str],
+        ids: Sequence[str] | pa.Array,
         times_us: "Sequence[int] | NDArray[np.int64]",
-        paths: Sequence[str],
+        paths: Sequence[str] | pa.Array,
         inputs: Mapping[str, Sequence[Any]],
         outputs: Mapping[str, Sequence[Any]],
     ) -> list[Encoded]:
@@ -81,9 +81,9 @@ class PredictionWriter:
             outputs: What was answered, by column.
         """
         columns: list[tuple[pa.Field, Any]] = [
-            (pa.field("id", pa.string()), pa.array(ids, pa.string())),
+            (pa.field("id", pa.string()), _list_texts(ids)),
             (pa.field("time", MOMENT), pa.array(times_us, pa.int64()).cast(MOMENT)),
-            (pa.field("path", pa.string()), pa.array(paths, pa.string())),
+            (pa.field("path", pa.string()), _list_texts(paths)),
         ]
         for prefix, values in ((INPUT, inputs), (OUTPUT, outputs)):
             for name, column in values.items():
@@ -163,6 +163,10 @@ class PredictionWriter:
 
     def _name_part(self) -> str:
         return name_part(datetime.now(UTC), self._writer, next(self._numbers))
+
+
+def _list_texts(texts: Sequence[str] | pa.Array) -> pa.Array:
+    return texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
 
 
 def _make_table(columns: Sequence[tuple[pa.Field, Any]], metadata: Mapping[bytes, str]) -> pa.Table:

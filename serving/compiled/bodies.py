@@ -5,17 +5,35 @@ Source: ``mlflow.pyfunc.scoring_server`` and ``mlflow.utils.proto_json_utils`` o
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .values import ABSENT, Column, Doubt, Value, make_column_reader, make_reader
+from .values import ABSENT, Column, Doubt, Sent, Value, make_column_reader, make_reader
 
 __all__ = ["MatrixReader", "TableReader"]
 
 MAX_ORDERS: Final = 64
 """Orders of columns that are remembered; callers use one or two."""
+MAX_UNNAMED: Final = 1024
+"""Rows without names that are longer (pictures, sounds) are not columns to whoever reads a log."""
+KEPT: Final = frozenset({"double", "long", "integer"})
+"""Types whose numbers are read as they were sent."""
+
+
+class Read(NamedTuple):
+    """A request's rows: the values of one, or the columns of several.
+
+    Attributes:
+        values: Of one row.
+        columns: Of several rows.
+        sent: The same as it was sent; None where other columns were sent, too, or some were not.
+    """
+
+    values: Sequence[Value] | None
+    columns: Sequence[Column] | None
+    sent: Sent | None
 
 
 class TableReader:
@@ -38,9 +56,12 @@ class TableReader:
         self._is_double = {column["type"] for column in columns} == {"double"}
         self._limit = limit
         self._orders: dict[tuple[str, ...], list[int]] = {}
+        self._sent_names = tuple(self._names)
+        self._name_set = frozenset(self._names)
+        self._are_numbers = tuple(column["type"] in KEPT for column in columns)
 
-    def read(self, form: str, data: Any) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
-        """Returns the values of one row, or the columns of several.
+    def read(self, form: str, data: Any) -> Read:
+        """Reads rows.
 
         Raises:
             Doubt: Only MLflow's own code knows.
@@ -55,7 +76,7 @@ class TableReader:
             return self._read_columns(data, scalars=form == "inputs")
         raise Doubt
 
-    def _read_split(self, data: Any) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+    def _read_split(self, data: Any) -> Read:
         if type(data) is not dict:
             raise Doubt
         rows, names = data.get("data"), data.get("columns")
@@ -66,28 +87,29 @@ class TableReader:
         if set(map(type, rows)) != {list} or set(map(len, rows)) != {len(names)}:
             raise Doubt
         order = None if names == self._names else self._order(names)
+        is_whole = order is None or (len(names) == len(self._names) and -1 not in order)
         if len(rows) == 1:
-            row = rows[0]
-            return self._read_row(row if order is None else [_pick(row, at) for at in order]), None
+            row = rows[0] if order is None else [_pick(rows[0], at) for at in order]
+            return self._read_row(row, is_whole=is_whole)
         if order is None and self._is_double:
             numbers = self._read_numbers(rows)
             if numbers is not None:
-                return None, numbers
+                return Read(None, list(numbers), self._note(None, numbers))
         columns: Sequence[Any] = list(zip(*rows, strict=True))
         if order is not None:
             nothing = (ABSENT,) * len(rows)
             columns = [columns[at] if at >= 0 else nothing for at in order]
-        return None, self._read_many(columns)
+        return self._read_many(columns, is_whole=is_whole)
 
-    def _read_numbers(self, rows: list[list[Any]]) -> list[Column] | None:
-        """Rows of nothing but numbers with a fraction, all at once; None if there is anything else."""
+    def _read_numbers(self, rows: list[list[Any]]) -> NDArray[np.float64] | None:
+        """Rows of nothing but numbers with a fraction, all at once, shape (columns, rows), or None."""
         values = list(chain.from_iterable(rows))
         if set(map(type, values)) != {float}:
             return None
         numbers = np.array(values, dtype=np.float64)
         if not -self._limit <= numbers.min() <= numbers.max() <= self._limit:
             raise Doubt
-        return list(numbers.reshape(len(rows), -1).T)
+        return numbers.reshape(len(rows), -1).T
 
     def _order(self, names: list[Any]) -> list[int]:
         """Where each column is in the data; -1 where it was not sent."""
@@ -105,9 +127,7 @@ class TableReader:
                 self._orders[key] = known
         return known
 
-    def _read_records(
-        self, data: Any, *, strict: bool
-    ) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+    def _read_records(self, data: Any, *, strict: bool) -> Read:
         if type(data) is not list or set(map(type, data)) != {dict}:
             raise Doubt
         names = self._names
@@ -117,12 +137,13 @@ class TableReader:
             get = data[0].get
             row = [get(name, ABSENT) for name in names]
             self._check_absent(row)
-            return self._read_row(row, strict=strict), None
+            return self._read_row(row, is_whole=data[0].keys() == self._name_set, strict=strict)
         columns = [[record.get(name, ABSENT) for record in data] for name in names]
         for name, column in zip(names, columns, strict=True):
             if name in self._required and ABSENT in column:
                 raise Doubt
-        return None, self._read_many(columns, strict=strict)
+        is_whole = all(record.keys() == self._name_set for record in data)
+        return self._read_many(columns, is_whole=is_whole, strict=strict)
 
     def _check_absent(self, row: Sequence[Any]) -> None:
         if ABSENT in row:
@@ -130,9 +151,7 @@ class TableReader:
                 if value is ABSENT and name in self._required:
                     raise Doubt
 
-    def _read_columns(
-        self, data: dict[str, Any], *, scalars: bool
-    ) -> tuple[Sequence[Value] | None, Sequence[Column] | None]:
+    def _read_columns(self, data: dict[str, Any], *, scalars: bool) -> Read:
         """A column per name, or, in ``inputs`` only, one value per name."""
         if len(data) != len(self._names):
             raise Doubt
@@ -145,25 +164,37 @@ class TableReader:
             if len(set(map(len, columns))) != 1 or not columns[0]:
                 raise Doubt
             if len(columns[0]) == 1:
-                return self._read_row([column[0] for column in columns], strict=True), None
-            return None, self._read_many(columns, strict=True)
+                return self._read_row([column[0] for column in columns], strict=True)
+            return self._read_many(columns, strict=True)
         if not scalars or list in kinds or dict in kinds:
             raise Doubt
-        return self._read_row(columns, strict=True), None
+        return self._read_row(columns, strict=True)
 
-    def _read_row(self, row: Sequence[Any], *, strict: bool = False) -> list[Value]:
+    def _read_row(self, row: Sequence[Any], *, is_whole: bool = True, strict: bool = False) -> Read:
         """One row. ``strict``: numpy, not pandas, makes the columns: no missing values, no NUL at an end."""
         if strict:
             _check_texts(row)
         readers = self._strict if strict else self._readers
-        return [read(value) for read, value in zip(readers, row, strict=True)]
+        values = [read(value) for read, value in zip(readers, row, strict=True)]
+        return Read(values, None, self._note(row, None) if is_whole else None)
 
-    def _read_many(self, columns: Sequence[Sequence[Any]], *, strict: bool = False) -> list[Column]:
+    def _read_many(
+        self, columns: Sequence[Sequence[Any]], *, is_whole: bool = True, strict: bool = False
+    ) -> Read:
         if strict:
             for column in columns:
                 _check_texts(column)
         readers = self._strict_columns if strict else self._column_readers
-        return [read(column) for read, column in zip(readers, columns, strict=True)]
+        values = [read(column) for read, column in zip(readers, columns, strict=True)]
+        if not is_whole:
+            return Read(None, values, None)
+        kept = zip(self._are_numbers, values, columns, strict=True)
+        return Read(
+            None, values, self._note(None, [read if is_number else raw for is_number, read, raw in kept])
+        )
+
+    def _note(self, row: Sequence[Any] | None, columns: Any) -> Sent:
+        return Sent(self._sent_names, self._are_numbers, row, columns)
 
 
 class MatrixReader:
@@ -179,9 +210,12 @@ class MatrixReader:
         self._width: int = matrix["width"]
         self._frames: bool = matrix["frames"]
         self._read = make_column_reader(matrix["type"], missing=matrix["missing"], limit=limit)
+        self._is_kept = matrix["type"] in KEPT and self._width <= MAX_UNNAMED
+        self._sent_names = tuple(map(str, range(self._width)))
+        self._are_numbers = (True,) * self._width
 
-    def read(self, form: str, data: Any) -> NDArray[np.float64]:
-        """Returns the rows, shape (rows, width).
+    def read(self, form: str, data: Any) -> tuple[NDArray[np.float64], Sent | None]:
+        """Returns the rows, shape (rows, width), and as they were sent if they were sent without names.
 
         Raises:
             Doubt: Only MLflow's own code knows.
@@ -192,7 +226,11 @@ class MatrixReader:
         if set(map(len, rows)) != {self._width}:
             raise Doubt
         numbers = self._read(list(chain.from_iterable(rows)))
-        return np.asarray(numbers, dtype=np.float64).reshape(len(rows), self._width)
+        matrix = np.asarray(numbers, dtype=np.float64).reshape(len(rows), self._width)
+        if not self._is_kept or form not in {"inputs", "instances"}:
+            return matrix, None
+        row, columns = (rows[0], None) if len(rows) == 1 else (None, matrix.T)
+        return matrix, Sent(self._sent_names, self._are_numbers, row, columns)
 
     def _read_frame(self, form: str, data: Any) -> Any:
         if not self._frames:

@@ -23,7 +23,7 @@ from .estimators import ALONE, make_score
 from .features import FeatureMatrix, make_maker
 from .files import PlanFiles, read_plan
 from .guards import Verdict, make_guard
-from .values import Column, Doubt, Value
+from .values import Column, Doubt, Sent, Value
 
 __all__ = ["MEDIA_TYPE", "Batch", "Plan", "PlanError", "open_plan"]
 
@@ -45,12 +45,14 @@ class Batch:
         output: Which of the model's outputs was asked for.
         slots: One row as a list of numbers, or several as an array of shape (rows, slots).
         violations: What breaks the model's data contract in rows that are answered all the same.
+        sent: The same rows as they were sent, where that is known without looking again.
     """
 
     rows: int
     output: str
     slots: list[float] | NDArray[np.float64]
     violations: Sequence[Finding] = ()
+    sent: Sent | None = None
 
 
 def open_plan(folder: Path) -> "Plan":
@@ -141,16 +143,16 @@ class Plan:
     def _read(self, form: str, data: Any, output: str) -> Batch:
         if self._table is None:
             assert self._matrix is not None
-            numbers = self._matrix.read(form, data)
-            return Batch(len(numbers), output, numbers)
-        values, columns = self._table.read(form, data)
+            numbers, sent = self._matrix.read(form, data)
+            return Batch(len(numbers), output, numbers, sent=sent)
+        values, columns, sent = self._table.read(form, data)
         contract = self._contract
         if values is not None:
             found = contract.check_row(values) if contract else ()
-            return Batch(1, output, self._fill(values), found)
+            return Batch(1, output, self._fill(values), found, sent)
         assert columns is not None
         found = contract.check_columns(columns) if contract else ()
-        return Batch(len(columns[0]), output, self._fill_many(columns), found)
+        return Batch(len(columns[0]), output, self._fill_many(columns), found, sent)
 
     def _fill(self, values: Sequence[Value]) -> list[float]:
         row = [0.0] * self._width

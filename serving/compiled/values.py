@@ -8,12 +8,12 @@ goes to MLflow's own code.
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "Column", "Doubt", "Kind", "Value", "make_column_reader", "make_reader"]
+__all__ = ["ABSENT", "Column", "Doubt", "Kind", "Sent", "Value", "make_column_reader", "make_reader"]
 
 Kind = str
 """``double``, ``float``, ``long``, ``integer``, ``boolean``, ``string`` or ``datetime``: MLflow's names."""
@@ -21,6 +21,23 @@ Value = float | str | dt.datetime | None
 """A number (missing: NaN), or text or a moment without zone (missing: None)."""
 Column = NDArray[np.float64] | list[Any]
 """A column of numbers as an array, of text or moments as a list."""
+
+
+class Sent(NamedTuple):
+    """A request's rows as its caller sent them: what a log keeps, read once.
+
+    Attributes:
+        names: Of the columns, which are the signature's; shared by all requests of a plan.
+        are_numbers: Whether each column holds nothing but numbers and missing ones, which 64 bits hold.
+        row: The values of one row; None if there are several.
+        columns: The columns of several rows, those of numbers as arrays, the others as JSON's values.
+    """
+
+    names: tuple[str, ...]
+    are_numbers: tuple[bool, ...]
+    row: Sequence[Any] | None
+    columns: Sequence[Sequence[Any] | NDArray[np.float64]] | NDArray[np.float64] | None
+
 
 EXACT: Final = 2**53
 """Integers up to here are floats without loss (IEEE 754 binary64)."""

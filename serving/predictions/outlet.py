@@ -1,7 +1,7 @@
 """A worker's way to the log: what was answered is held for a moment, then handed to the clerk in one piece.
 
-A request pays for no copy: its bytes are kept as they are. What waits is bounded; what does not fit is lost,
-counted and told.
+What was read to answer it is handed on as numbers, the rest as the bytes that came. What waits is bounded;
+what does not fit is lost, counted and told.
 """
 
 import asyncio
@@ -11,12 +11,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from .records import COMPILED, FEEDBACK, FRAME, NATIVE, OVERHEAD_BYTES, pack
+from .blocks import BlockKey, OpenBlock, name_block
+from .records import BLOCK, COMPILED, FEEDBACK, FRAME, NATIVE, OVERHEAD_BYTES, pack
 from .tally import CRASH, OVERFLOW, SINK, Tally
+
+if TYPE_CHECKING:
+    from serving.batching import Batch
 
 __all__ = ["Outlet"]
 
@@ -50,6 +54,7 @@ class Outlet:
         self._limit_bytes = limit_bytes
         self._loop = asyncio.get_running_loop()
         self._pieces: list[bytes] = []
+        self._blocks: dict[BlockKey, OpenBlock] = {}
         self._records = 0
         self._bytes = 0
         self._stuck_bytes = 0
@@ -65,11 +70,34 @@ class Outlet:
         self, version: str, request_id: str, content_type: bytes, body: bytes, answer: bytes, *, native: bool
     ) -> None:
         """Takes an answered request, unless it is not in the sample."""
-        if self._sample < 1.0 and random.random() >= self._sample:  # noqa: S311 - a sample
+        if not self._is_sampled():
             return
         kind = NATIVE if native else COMPILED
         now_us = time.time_ns() // 1000
         self._hold(kind, now_us, request_id.encode(), content_type, version.encode(), body, answer)
+
+    def note_read(self, version: str, request_id: str, batch: "Batch", answer: bytes, size: int) -> bool:
+        """Takes a request that was answered from what had been read of it, ``size`` bytes when it came.
+
+        Returns:
+            False if what was sent is not known without reading it again: then :meth:`note` is for it.
+        """
+        sent = batch.sent
+        if sent is None:
+            return False
+        if not self._is_sampled():
+            return True
+        size += len(answer) + OVERHEAD_BYTES
+        if not self._has_room(size):
+            self._lose()
+            return True
+        key = name_block(version, batch.output, sent)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = OpenBlock(key, sent.are_numbers)
+        block.add(request_id, time.time_ns() // 1000, batch.rows, sent, answer)
+        self._note_size(size)
+        return True
 
     def take_feedback(self, truths: Sequence[tuple[str, Any, int | None]]) -> bool:
         """Takes truths, all or none; returns False if there is no room for them now.
@@ -105,6 +133,9 @@ class Outlet:
             self._lose()
             return
         self._pieces += pieces
+        self._note_size(size)
+
+    def _note_size(self, size: int) -> None:
         self._records += 1
         self._bytes += size
         if self._timer is None:
@@ -115,10 +146,21 @@ class Outlet:
     def _has_room(self, size: int) -> bool:
         return self._bytes + self._stuck_bytes + size <= self._limit_bytes
 
+    def _is_sampled(self) -> bool:
+        return self._sample >= 1.0 or random.random() < self._sample  # noqa: S311 - a sample
+
+    def _close_blocks(self) -> None:
+        """What was held as values becomes bytes, whoever takes them and when."""
+        blocks, self._blocks = self._blocks, {}
+        for (version, *_), block in blocks.items():
+            body, answers = block.write()
+            self._pieces += pack(BLOCK, block.time_us, b"", b"", version.encode(), body, answers)
+
     def _hand_on(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._close_blocks()
         if self._line is None:
             self._timer = self._loop.call_later(HOLD_S, self._hand_on)
             return

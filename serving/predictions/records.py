@@ -1,10 +1,15 @@
-"""What a worker hands to the log's clerk: records of raw bytes, many of them in one frame."""
+"""What a worker hands to the log's clerk: records, many of them in one frame.
+
+A record is one request as it was sent and answered, one truth, or a block of requests whose rows the worker
+had read to answer them (:mod:`serving.predictions.blocks`).
+"""
 
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 __all__ = [
+    "BLOCK",
     "COMPILED",
     "FEEDBACK",
     "FRAME",
@@ -19,6 +24,7 @@ __all__ = [
 COMPILED: Final = 0
 NATIVE: Final = 1
 FEEDBACK: Final = 2
+BLOCK: Final = 3
 HEAD: Final = struct.Struct("<BQHHBII")
 FRAME: Final = struct.Struct("<II")
 """Before a frame: its length in bytes without this, and the number of its records."""
@@ -27,16 +33,17 @@ OVERHEAD_BYTES: Final = 400
 
 
 class Record(NamedTuple):
-    """One answered request, or one truth.
+    """One answered request, one truth, or a block of answered requests.
 
     Attributes:
-        kind: ``COMPILED``, ``NATIVE`` or ``FEEDBACK``.
-        time_us: When it was answered, or arrived; microseconds since 1970 UTC.
-        request_id: The request's; of feedback, the prediction's.
+        kind: ``COMPILED``, ``NATIVE``, ``FEEDBACK`` or ``BLOCK``.
+        time_us: When it (of a block, the first) was answered, or arrived; microseconds since 1970 UTC.
+        request_id: The request's; of feedback, the prediction's; of a block, empty.
         content_type: Of the body; empty: none was sent.
         version: MLflow's version, a number as text.
-        body: As it was sent; of feedback, a JSON list of the truth and its time in microseconds.
-        answer: As it was answered.
+        body: As it was sent; of feedback, a JSON list of the truth and its time in microseconds; of a block,
+            what its requests are and what was sent.
+        answer: As it was answered; of a block, all answers with commas between them.
     """
 
     kind: int

@@ -4,22 +4,15 @@ What the scoring protocol knows: JSON in its four forms, CSV, Parquet. What cann
 were answered is logged without its inputs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import orjson
 
-__all__ = ["Rows", "Sheet", "read_answer", "read_body"]
+__all__ = ["Rows", "read_answer", "read_body", "read_predictions"]
 
 JSON: Final = "application/json"
-_NUMBERS: Final = {float, int, type(None)}
 _PLAIN: Final = frozenset({"", JSON})
-MAX_COLUMNS: Final = 4096
-"""In one file; whoever sends ever new names does not make it grow without end, the first ones are kept."""
 MAX_UNNAMED: Final = 1024
 """Rows without names that are longer (pictures, sounds) are kept as one list each."""
 
@@ -29,101 +22,6 @@ class Rows(NamedTuple):
 
     names: tuple[str, ...]
     values: list[Sequence[Any]]
-
-
-@dataclass(slots=True)
-class _Block:
-    """Requests that one path answered, whose inputs and outputs have the same columns."""
-
-    request_ids: list[str] = field(default_factory=list)
-    times_us: list[int] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    inputs: list[Sequence[Any]] = field(default_factory=list)
-    outputs: list[Sequence[Any]] = field(default_factory=list)
-
-
-class Sheet:
-    """Predictions of one version, gathered for one file.
-
-    Args:
-        redacted: Columns, of inputs and outputs, that nobody may keep.
-    """
-
-    def __init__(self, redacted: Iterable[str] = ()) -> None:
-        self._redacted = frozenset(redacted)
-        self._blocks: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Block] = {}
-
-    def add(self, request_id: str, time_us: int, path: str, inputs: Rows, outputs: Rows) -> None:
-        """Adds a request's rows; inputs that are not as many as the outputs are left out."""
-        count = len(outputs.values)
-        if len(inputs.values) != count:
-            inputs = Rows((), [()] * count)
-        key = (path, inputs.names, outputs.names)
-        block = self._blocks.get(key)
-        if block is None:
-            block = self._blocks[key] = _Block()
-        block.request_ids.append(request_id)
-        block.times_us.append(time_us)
-        block.counts.append(count)
-        block.inputs += inputs.values
-        block.outputs += outputs.values
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether there is anything to write."""
-        return any(block.outputs for block in self._blocks.values())
-
-    def list_columns(self) -> dict[str, Any]:
-        """All blocks under each other, as :meth:`registry.PredictionWriter.encode_predictions` takes them."""
-        blocks = self._blocks
-        times = [np.repeat(np.array(block.times_us), block.counts) for block in blocks.values()]
-        return {
-            "ids": [one for block in blocks.values() for one in _list_ids(block)],
-            "times_us": np.concatenate(times),
-            "paths": [path for (path, *_), block in blocks.items() for _ in block.outputs],
-            "inputs": self._join([(names, block.inputs) for (_, names, _), block in blocks.items()]),
-            "outputs": self._join([(names, block.outputs) for (*_, names), block in blocks.items()]),
-        }
-
-    def _join(self, parts: Sequence[tuple[tuple[str, ...], list[Sequence[Any]]]]) -> dict[str, Any]:
-        if len(parts) == 1:
-            names, values = parts[0]
-            kept = islice(zip(names, _turn(values), strict=True), MAX_COLUMNS)
-            return {name: sent for name, sent in kept if name not in self._redacted}
-        columns: dict[str, Any] = {}
-        rows = 0
-        for names, values in parts:
-            for name, sent in zip(names, zip(*values, strict=True), strict=True):
-                is_known = name in columns or len(columns) < MAX_COLUMNS
-                if is_known and name not in self._redacted:
-                    have = columns.setdefault(name, [])
-                    have.extend([None] * (rows - len(have)))
-                    have.extend(sent)
-            rows += len(values)
-        for column in columns.values():
-            column.extend([None] * (rows - len(column)))
-        return columns
-
-
-def _list_ids(block: _Block) -> list[str]:
-    if len(block.outputs) == len(block.request_ids) and max(block.counts) == 1:
-        return block.request_ids
-    suffixes = [f"/{row}" for row in range(max(block.counts))]
-    ids: list[str] = []
-    for request_id, count in zip(block.request_ids, block.counts, strict=True):
-        ids += [request_id] if count == 1 else [request_id + suffix for suffix in suffixes[:count]]
-    return ids
-
-
-def _turn(rows: list[Sequence[Any]]) -> Any:
-    """Rows as columns; all at once where there are nothing but numbers, which is four times as fast."""
-    width = len(rows[0]) if rows else 0
-    if width > 1:
-        values = list(chain.from_iterable(rows))
-        if set(map(type, values)) <= _NUMBERS:
-            with suppress(OverflowError):  # an integer that no double holds
-                return np.array(values, dtype=np.float64).reshape(-1, width).T
-    return list(zip(*rows, strict=True))
 
 
 def read_answer(answer: bytes) -> Rows:
@@ -141,6 +39,11 @@ def read_answer(answer: bytes) -> Rows:
     predictions = (
         document["predictions"] if type(document) is dict and "predictions" in document else document
     )
+    return read_predictions(predictions)
+
+
+def read_predictions(predictions: Any) -> Rows:
+    """The predictions of one request's answer, one row for each."""
     if type(predictions) is not list:
         return Rows(("prediction",), [(predictions,)])
     kinds = set(map(type, predictions))

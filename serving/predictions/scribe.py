@@ -12,9 +12,11 @@ import orjson
 
 from registry import GreenroomError, PredictionWriter
 
+from .blocks import read_block
 from .intake import Batch, Intake
-from .records import COMPILED, FEEDBACK, Record, unpack
-from .rows import Sheet, read_answer, read_body
+from .records import BLOCK, COMPILED, FEEDBACK, NATIVE, Record, unpack
+from .rows import read_answer, read_body
+from .sheet import Sheet
 from .tally import UNREADABLE
 
 __all__ = ["Scribe"]
@@ -24,7 +26,7 @@ MAX_PAUSE_S: Final = 5.0
 STOP_S: Final = 10.0
 """How long a sink that takes nothing may hold up the end."""
 TELL_S: Final = 60.0
-PATHS: Final = {True: "compiled", False: "native"}
+PATHS: Final = {COMPILED: "compiled", BLOCK: "compiled", NATIVE: "native"}
 
 _log = logging.getLogger("greenroom.serving")
 
@@ -113,21 +115,15 @@ class Scribe:
                 truth, time_us = orjson.loads(record.body)
                 truths.append((record.request_id, truth, time_us, record.time_us))
                 count["feedback"] += 1
+                continue
+            sheet = sheets.get(record.version)
+            if sheet is None:
+                sheet = sheets[record.version] = Sheet(self._redacted)
+            if record.kind == BLOCK:
+                count["logged"] += _add_block(sheet, record)
             else:
-                count["logged" if self._add(record, sheets) else UNREADABLE] += 1
+                count["logged" if _add(sheet, record) else UNREADABLE] += 1
         return count
-
-    def _add(self, record: Record, sheets: dict[str, Sheet]) -> bool:
-        try:
-            outputs = read_answer(record.answer)
-        except ValueError:
-            return False
-        sheet = sheets.get(record.version)
-        if sheet is None:
-            sheet = sheets[record.version] = Sheet(self._redacted)
-        inputs = read_body(record.content_type, record.body)
-        sheet.add(record.request_id, record.time_us, PATHS[record.kind == COMPILED], inputs, outputs)
-        return True
 
     def _insist(self, write: Callable[[], None], batches: Sequence[Batch]) -> bool:
         """Tries until it is written; returns False when there is no more time."""
@@ -153,3 +149,21 @@ class Scribe:
         if time.monotonic() - self._told_s >= TELL_S:
             self._told_s = time.monotonic()
             _log.error("Predictions wait, because their log cannot be written: %s", error)
+
+
+def _add(sheet: Sheet, record: Record) -> bool:
+    """One request; False if its answer cannot be read."""
+    try:
+        outputs = read_answer(record.answer)
+    except ValueError:
+        return False
+    inputs = read_body(record.content_type, record.body)
+    sheet.add(record.request_id, record.time_us, PATHS[record.kind], inputs, outputs)
+    return True
+
+
+def _add_block(sheet: Sheet, record: Record) -> int:
+    """Many requests; returns how many."""
+    block = read_block(record.body, record.answer)
+    sheet.add_block(block, PATHS[record.kind])
+    return len(block.ids)

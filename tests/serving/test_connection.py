@@ -30,6 +30,8 @@ class Rows:
     body: bytes
     rows: int
     violations: Sequence[Any] = ()
+    output: str = ""
+    sent: None = None
 
 
 class EchoPlan:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from registry import PredictionWriter
-from serving.predictions.rows import MAX_COLUMNS, MAX_UNNAMED, Rows, Sheet, read_answer, read_body
+from serving.predictions.rows import MAX_UNNAMED, Rows, read_answer, read_body
+from serving.predictions.sheet import MAX_COLUMNS, Sheet
 from tests.serving.hostile_bodies import make_bodies
 
 NOTHING = Rows((), [])
@@ -92,9 +93,9 @@ def test_requests_of_all_kinds_share_one_table_and_leave_gaps_where_they_differ(
     )
     sheet.add("r3", 12, "native", Rows(("b",), [(2,)]), Rows(("prediction",), [(6,), (8,)]))
     columns = sheet.list_columns()
-    assert columns["ids"] == ["r1", "r2/0", "r2/1", "r3/0", "r3/1"]
+    assert columns["ids"].to_pylist() == ["r1", "r2/0", "r2/1", "r3/0", "r3/1"]
     assert columns["times_us"].tolist() == [10, 11, 11, 12, 12]
-    assert columns["paths"] == ["compiled", *["native"] * 4]
+    assert columns["paths"].to_pylist() == ["compiled", *["native"] * 4]
     assert columns["inputs"] == {"a": [1.0, None, None, None, None], "b": [None, 2, 3, None, None]}
     assert columns["outputs"] == {"prediction": [5, 6, 8, 6, 8]}
 
