@@ -142,10 +142,10 @@ def turn_predictions(predictions: Sequence[Any]) -> tuple[tuple[str, ...], list[
     """
     kinds = set(map(type, predictions))
     if kinds == {dict}:
-        names = tuple(predictions[0])
-        if not all(tuple(record) == names for record in predictions):
+        keys = set(map(tuple, predictions))
+        if len(keys) > 1:
             return None
-        return names, list(zip(*map(dict.values, predictions), strict=True))
+        return keys.pop(), list(zip(*map(dict.values, predictions), strict=True))
     if kinds == {list} and len(set(map(len, predictions))) == 1:
         columns = list(zip(*predictions, strict=True))
         return tuple(f"prediction_{place}" for place in range(len(columns))), columns
