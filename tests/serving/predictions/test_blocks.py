@@ -144,7 +144,6 @@ def test_every_answer_is_logged_as_it_was_given(tmp_path: Any, answers: Sequence
         (MATRIX, {"dataframe_records": [{"p": 1.0, "q": 2.0}]}),
         (MATRIX, {"dataframe_split": {"columns": ["p", "q"], "data": [[1.0, 2.0]]}}),
     ],
-    ids=str,
 )
 def test_columns_that_the_model_does_not_know_are_left_to_who_reads_the_body_again(
     reader: TableReader | MatrixReader, document: dict[str, Any]
