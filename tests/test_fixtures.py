@@ -69,3 +69,10 @@ def test_moto_answers(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> None
     )
     client.create_bucket(Bucket="models")
     assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]] == ["models"]
+
+
+@pytest.mark.xdist_group("together")
+def test_what_belongs_together_stays_on_one_worker(request: pytest.FixtureRequest) -> None:
+    """A pytest newer than xdist knows breaks this without a word; the suite takes half as long again."""
+    is_shared_out = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith("@together") is is_shared_out
