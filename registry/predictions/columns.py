@@ -31,7 +31,8 @@ def make_column(values: Sequence[Any] | NDArray[np.float64]) -> tuple[pa.Array, 
     ([1.0, 2.5, None], ['"a"', '1'])
     """
     if isinstance(values, np.ndarray):
-        return pa.array(values, pa.float64(), from_pandas=True), False
+        array = pa.array(values, pa.float64(), from_pandas=True)
+        return pa.nulls(len(array)) if array.null_count == len(array) else array, False
     kinds = set(map(type, values)) - {type(None)}
     if not kinds:
         return pa.nulls(len(values)), False  # of any kind: another file says which

@@ -6,7 +6,7 @@ version and one output, either of one row each or of several.
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -15,17 +15,28 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from serving.compiled.values import Sent
 
-__all__ = ["Block", "BlockKey", "OpenBlock", "name_block", "read_block"]
+__all__ = ["Block", "BlockKey", "OpenBlock", "name_block", "read_block", "turn_predictions"]
 
-BlockKey = tuple[str, str, tuple[str, ...], bool]
-"""Version, output, the columns' names, and whether each request is one row."""
 
-_NUMBERS: Final = frozenset({float, int, type(None)})
+class BlockKey(NamedTuple):
+    """What the requests of a block have in common.
+
+    Attributes:
+        version: MLflow's version, a number as text.
+        output: Which of the model's outputs was asked for.
+        names: Of the columns.
+        is_single: Whether each request is one row.
+    """
+
+    version: str
+    output: str
+    names: tuple[str, ...]
+    is_single: bool
 
 
 def name_block(version: str, output: str, sent: "Sent") -> BlockKey:
     """To which block a request belongs."""
-    return version, output, sent.names, sent.row is not None
+    return BlockKey(version, output, sent.names, sent.row is not None)
 
 
 class OpenBlock:
@@ -34,11 +45,15 @@ class OpenBlock:
     Args:
         key: What they have in common.
         are_numbers: Whether each column is one of numbers.
+
+    Attributes:
+        held_bytes: What its requests are counted for, while they are in it.
     """
 
     def __init__(self, key: BlockKey, are_numbers: Sequence[bool]) -> None:
-        _, _, self._names, self._are_rows = key
+        self._key = key
         self._are_numbers = are_numbers
+        self.held_bytes = 0
         self._ids: list[str] = []
         self._times_us: list[int] = []
         self._counts: list[int] = []
@@ -58,35 +73,34 @@ class OpenBlock:
         self._ids.append(request_id)
         self._times_us.append(time_us)
         self._counts.append(rows)
-        self._sent.append(sent.columns if sent.row is None else sent.row)
+        self._sent.append(sent.row if self._key.is_single else sent.columns)
         self._answers.append(answer)
 
     def write(self) -> tuple[bytes, bytes]:
         """The requests' ids, times and rows; and their answers."""
-        numbers, others = self._turn()
+        numbers, others = self._split_columns()
         head = {
             "ids": self._ids,
             "times": self._times_us,
             "counts": self._counts,
-            "names": self._names,
+            "names": self._key.names,
             "numbers": self._are_numbers,
             "others": others,
         }
         return b"".join((orjson.dumps(head), b"\n", numbers.tobytes())), b",".join(self._answers)
 
-    def _turn(self) -> tuple[NDArray[np.float64], list[Any]]:
+    def _split_columns(self) -> tuple[NDArray[np.float64], list[Any]]:
         """Columns of numbers, shape (columns, rows), and the others."""
-        if all(self._are_numbers):
-            if not self._are_rows and all(type(columns) is np.ndarray for columns in self._sent):
-                return np.concatenate(self._sent, axis=1), []
-            if self._are_rows:
+        if all(self._are_numbers):  # the common case, all at once
+            if self._key.is_single:
                 values = list(chain.from_iterable(self._sent))
                 return np.array(values, dtype=np.float64).reshape(len(self._sent), -1).T, []
-        turned = zip(*self._sent, strict=True)
+            if all(type(columns) is np.ndarray for columns in self._sent):
+                return np.concatenate(self._sent, axis=1), []
         numbers: list[Any] = []
         others: list[Any] = []
-        for is_number, parts in zip(self._are_numbers, turned, strict=True):
-            if self._are_rows:
+        for is_number, parts in zip(self._are_numbers, zip(*self._sent, strict=True), strict=True):
+            if self._key.is_single:
                 column: Any = parts
             elif is_number:
                 column = np.concatenate(parts)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -62,7 +63,7 @@ class Outlet:
         self._line: _Line | None = None
         self._connected = asyncio.Event()
         self._closing = False
-        self._lost_before = 0
+        self._lost_before = Counter[str]()
         self._told_s = -TELL_S
         self._connecting = asyncio.create_task(self._keep_connected())
 
@@ -96,6 +97,7 @@ class Outlet:
         if block is None:
             block = self._blocks[key] = OpenBlock(key, sent.are_numbers)
         block.add(request_id, time.time_ns() // 1000, batch.rows, sent, answer)
+        block.held_bytes += size
         self._note_size(size)
         return True
 
@@ -151,10 +153,11 @@ class Outlet:
 
     def _close_blocks(self) -> None:
         """What was held as values becomes bytes, whoever takes them and when."""
-        blocks, self._blocks = self._blocks, {}
-        for (version, *_), block in blocks.items():
+        for key, block in self._blocks.items():
             body, answers = block.write()
-            self._pieces += pack(BLOCK, block.time_us, b"", b"", version.encode(), body, answers)
+            self._pieces += pack(BLOCK, block.time_us, b"", b"", key.version.encode(), body, answers)
+            self._bytes += len(body) + len(answers) + OVERHEAD_BYTES - block.held_bytes
+        self._blocks.clear()
 
     def _hand_on(self) -> None:
         if self._timer is not None:
@@ -179,12 +182,12 @@ class Outlet:
     def tell_losses(self) -> None:
         """Logs what was lost since it was told last, once a minute."""
         now_s = self._loop.time()
-        total = self._tally.lost.total()
-        if total > self._lost_before and now_s - self._told_s >= TELL_S:
+        lost = self._tally.lost - self._lost_before
+        if lost and now_s - self._told_s >= TELL_S:
             self._told_s = now_s
-            why = self._tally.problem or "more is answered than can be written"
-            _log.error("%d predictions could not be logged: %s", total - self._lost_before, why)
-            self._lost_before = total
+            for reason, count in lost.items():
+                _log.error("%d predictions could not be logged: %s", count, self._tally.explain(reason))
+            self._lost_before = self._tally.lost.copy()
 
     async def _keep_connected(self) -> None:
         while not self._closing:

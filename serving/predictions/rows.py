@@ -68,7 +68,13 @@ def read_body(content_type: str, body: bytes) -> Rows:
             return _read_csv(body)
         if media == "application/vnd.apache.parquet":
             return _read_parquet(body)
-    except (ValueError, TypeError, KeyError, OSError, NotImplementedError):  # the last two are Arrow's
+    except (ValueError, TypeError, KeyError):
+        pass
+    except (
+        OSError,
+        NotImplementedError,
+        OverflowError,
+    ):  # Arrow's; the last one of a date that Python has not
         pass
     return Rows((), [])
 

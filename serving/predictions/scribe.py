@@ -86,8 +86,8 @@ class Scribe:
         parts = [
             part
             for version, sheet in sheets.items()
-            if sheet.has_rows
-            for part in self._writer.encode_predictions(version, **sheet.list_columns())
+            for columns in sheet.list_parts()
+            for part in self._writer.encode_predictions(version, **columns)
         ]
         if truths:
             ids, values, times_us, arrived_us = zip(*truths, strict=True)

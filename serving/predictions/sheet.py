@@ -1,6 +1,6 @@
 """Predictions of one version, gathered for one file: rows that are read one by one, and blocks of columns."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Final
@@ -17,6 +17,10 @@ __all__ = ["Sheet"]
 
 MAX_COLUMNS: Final = 4096
 """In one file; whoever sends ever new names does not make it grow without end, the first ones are kept."""
+MAX_CELLS: Final = 1_000_000
+"""Rows times columns of one file, beyond which requests that share few columns do not share it."""
+EXACT: Final = 2.0**53
+"""Below, integers are doubles without loss."""
 _NUMBERS: Final = frozenset({float, int, type(None)})
 
 _Column = Sequence[Any] | NDArray[np.float64]
@@ -72,6 +76,10 @@ class _Group:
         return pc.if_else(pa.array(counts[places] == 1), ids.take(pa.array(places)), several)
 
 
+_Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Of a group: the path, and the names of inputs and outputs."""
+
+
 class Sheet:
     """Predictions of one version, gathered for one file.
 
@@ -81,11 +89,13 @@ class Sheet:
 
     def __init__(self, redacted: Iterable[str] = ()) -> None:
         self._redacted = frozenset(redacted)
-        self._groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Group] = {}
+        self._groups: dict[_Key, _Group] = {}
 
     def add(self, request_id: str, time_us: int, path: str, inputs: Rows, outputs: Rows) -> None:
         """Adds a request's rows; inputs that are not as many as the outputs are left out."""
         count = len(outputs.values)
+        if not count:
+            return
         if len(inputs.values) != count:
             inputs = Rows((), [()] * count)
         group = self._find(path, inputs.names, outputs.names)
@@ -117,21 +127,31 @@ class Sheet:
             group = self._groups[key] = _Group()
         return group
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether there is anything to write."""
-        return any(any(group.counts) for group in self._groups.values())
+    def list_parts(self) -> list[dict[str, Any]]:
+        """All groups under each other, as :meth:`registry.PredictionWriter.encode_predictions` takes them.
 
-    def list_columns(self) -> dict[str, Any]:
-        """All groups under each other, as :meth:`registry.PredictionWriter.encode_predictions` takes them."""
-        groups = self._groups
+        Several where one would be mostly gaps.
+        """
+        parts: list[dict[_Key, _Group]] = [{}]
+        names: set[str] = set()
+        rows = 0
+        for key, group in self._groups.items():
+            count = sum(group.counts)
+            together = names.union(key[1], key[2])
+            if parts[-1] and len(together) * (rows + count) > MAX_CELLS:
+                parts.append({})
+                together, rows = {*key[1], *key[2]}, 0
+            parts[-1][key] = group
+            names, rows = together, rows + count
+        return [self._list_columns(part) for part in parts if part]
+
+    def _list_columns(self, groups: Mapping[_Key, _Group]) -> dict[str, Any]:
         times = [np.repeat(np.array(group.times_us), group.counts) for group in groups.values()]
+        paths = [pa.repeat(path, sum(group.counts)) for (path, *_), group in groups.items()]
         return {
             "ids": pa.concat_arrays([group.list_ids() for group in groups.values()]),
             "times_us": np.concatenate(times),
-            "paths": pa.concat_arrays(
-                [pa.repeat(path, sum(one.counts)) for (path, *_), one in groups.items()]
-            ),
+            "paths": pa.concat_arrays(paths),
             "inputs": self._join([(names, group.inputs, group) for (_, names, _), group in groups.items()]),
             "outputs": self._join([(names, group.outputs, group) for (*_, names), group in groups.items()]),
         }
@@ -166,15 +186,28 @@ def _join(pieces: Sequence[_Column]) -> _Column:
 
 
 def _list_values(piece: _Column) -> Sequence[Any]:
-    return piece.tolist() if isinstance(piece, np.ndarray) else piece
+    """Values as they may stand beside texts: what is missing is None, and no number."""
+    if not isinstance(piece, np.ndarray):
+        return piece
+    values = piece.astype(object)
+    values[np.isnan(piece)] = None
+    found: list[Any] = values.tolist()
+    return found
 
 
 def _shrink(column: Sequence[Any]) -> _Column:
     """Numbers as an array."""
-    if set(map(type, column)) <= _NUMBERS:
-        with suppress(OverflowError):  # an integer that no double holds
-            return np.array(column, dtype=np.float64)
-    return column
+    numbers = _make_numbers(column) if set(map(type, column)) <= _NUMBERS else None
+    return column if numbers is None else numbers
+
+
+def _make_numbers(values: Sequence[Any]) -> NDArray[np.float64] | None:
+    """An array, unless an integer may be one that no double holds."""
+    with suppress(OverflowError):
+        numbers = np.array(values, dtype=np.float64)
+        if not (np.abs(numbers) >= EXACT).any():
+            return numbers
+    return None
 
 
 def _turn(rows: Sequence[Sequence[Any]]) -> Any:
@@ -183,8 +216,9 @@ def _turn(rows: Sequence[Sequence[Any]]) -> Any:
     if width > 1:
         values = list(chain.from_iterable(rows))
         if set(map(type, values)) <= _NUMBERS:
-            with suppress(OverflowError):  # an integer that no double holds
-                return np.array(values, dtype=np.float64).reshape(-1, width).T
+            numbers = _make_numbers(values)
+            if numbers is not None:
+                return numbers.reshape(-1, width).T
     return list(zip(*rows, strict=True))
 
 

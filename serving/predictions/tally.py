@@ -15,6 +15,11 @@ CRASH: Final = "crash"
 """The clerk ended by itself and had not said yet that it was written."""
 UNREADABLE: Final = "unreadable"
 """The answer was none that the clerk understands."""
+_WORDS: Final = {
+    OVERFLOW: "more is answered than can be written",
+    CRASH: "the log's process ended",
+    UNREADABLE: "their answers cannot be read",
+}
 
 
 @dataclass(slots=True)
@@ -36,6 +41,10 @@ class Tally:
     def total(self) -> int:
         """Everything of which it is known what became of it."""
         return self.logged + self.feedback + self.lost.total()
+
+    def explain(self, reason: str) -> str:
+        """Why predictions were lost, in words."""
+        return _WORDS.get(reason) or self.problem or "the log could not be written"
 
     def dump(self) -> dict[str, Any]:
         """As a JSON document."""

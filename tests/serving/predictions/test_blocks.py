@@ -1,7 +1,9 @@
 """What a plan has read is logged as if the body had been read for it, from any form, in any order."""
 
+import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ import pytest
 
 from registry import PredictionWriter, read_predictions
 from serving.compiled.bodies import MatrixReader, TableReader
+from serving.compiled.plan import Batch
 from serving.compiled.values import Sent
 from serving.predictions.blocks import OpenBlock, name_block, read_block
+from serving.predictions.outlet import HOLD_S, Outlet
 from serving.predictions.rows import read_answer, read_body
 from serving.predictions.sheet import Sheet
+from serving.predictions.tally import Tally
 
 KINDS = ("double", "long", "integer", "float", "boolean", "string", "datetime")
 ROWS: Sequence[Sequence[Any]] = (
@@ -77,8 +82,9 @@ def check_both(folder: Any, reader: Any, requests: Sequence[tuple[dict[str, Any]
     frames = []
     for name, sheet in (("kept", kept), ("raw", raw)):
         writer = PredictionWriter(str(folder / name), "m")
-        for part in writer.encode_predictions("1", **sheet.list_columns()):
-            writer.write(part)
+        for columns in sheet.list_parts():
+            for part in writer.encode_predictions("1", **columns):
+                writer.write(part)
         table = read_predictions(str(folder / name), "m")
         frame = pd.concat([table.meta[["id", "time"]], table.inputs, table.outputs], axis=1)
         frames.append(frame.sort_values("id").sort_index(axis=1).reset_index(drop=True))
@@ -164,3 +170,33 @@ def test_rows_as_long_as_pictures_are_left_to_who_reads_the_body_again() -> None
     width = 1025
     reader = MatrixReader({"width": width, "type": "double", "missing": False, "frames": True}, 1e308)
     assert read(reader, {"inputs": np.ones((2, width)).tolist()}) is None
+
+
+def test_what_waits_for_a_clerk_is_counted_as_the_bytes_it_takes(tmp_path: Path) -> None:
+    """Digits of one character become numbers of eight bytes."""
+    limit = 200_000
+    reader = MatrixReader({"width": 500, "type": "double", "missing": False, "frames": True}, 1e308)
+    sent = read(reader, {"inputs": [[1] * 500] * 20})
+    assert sent is not None
+    batch = Batch(20, "", np.ones((20, 500)), sent=sent)
+
+    async def fill() -> int:
+        outlet = Outlet(tmp_path / "nobody", tally := Tally(), sample=1.0, limit_bytes=limit)
+        while not tally.lost:
+            outlet.note_read("1", "r", batch, b"1", 20 * 1000)
+            await asyncio.sleep(2 * HOLD_S)
+        return sum(map(len, outlet._pieces))
+
+    assert limit / 4 < asyncio.run(fill()) <= limit + 20 * 500 * 8 + 20_000
+
+
+def test_a_refusal_beside_texts_leaves_them_texts(tmp_path: Path) -> None:
+    sent = read(MATRIX, {"inputs": FLOATS[:1]})
+    assert sent is not None
+    sheet = Sheet()
+    for answer in (b'{"predictions":["yes"]}', b'{"predictions":[null]}'):
+        block = OpenBlock(name_block("1", "", sent), sent.are_numbers)
+        block.add("r", 1, 1, sent, answer)
+        sheet.add_block(read_block(*block.write()), "compiled")
+    (columns,) = sheet.list_parts()
+    assert list(columns["outputs"]["prediction"]) == ["yes", None]

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from registry import PredictionWriter
 from serving.predictions.rows import MAX_UNNAMED, Rows, read_answer, read_body
-from serving.predictions.sheet import MAX_COLUMNS, Sheet
+from serving.predictions.sheet import MAX_CELLS, MAX_COLUMNS, Sheet
 from tests.serving.hostile_bodies import make_bodies
 
 NOTHING = Rows((), [])
@@ -92,7 +94,7 @@ def test_requests_of_all_kinds_share_one_table_and_leave_gaps_where_they_differ(
         "r2", 11, "native", Rows(("b",), [(2,), (3,)]), Rows(("prediction", "secret"), [(6, 7), (8, 9)])
     )
     sheet.add("r3", 12, "native", Rows(("b",), [(2,)]), Rows(("prediction",), [(6,), (8,)]))
-    columns = sheet.list_columns()
+    (columns,) = sheet.list_parts()
     assert columns["ids"].to_pylist() == ["r1", "r2/0", "r2/1", "r3/0", "r3/1"]
     assert columns["times_us"].tolist() == [10, 11, 11, 12, 12]
     assert columns["paths"].to_pylist() == ["compiled", *["native"] * 4]
@@ -106,7 +108,8 @@ def test_whoever_sends_ever_new_columns_does_not_make_a_file_grow_without_end(ex
     for number in range(1 + extra):
         names = tuple(f"{number}.{place}" for place in range(MAX_COLUMNS + 5))
         sheet.add("r", 1, "native", Rows(names, [(0,) * len(names)]), Rows(("prediction",), [(1,)]))
-    assert len(sheet.list_columns()["inputs"]) == MAX_COLUMNS
+    (columns,) = sheet.list_parts()
+    assert len(columns["inputs"]) == MAX_COLUMNS
 
 
 @pytest.mark.parametrize("depth", [0, 300, 1000])
@@ -118,4 +121,54 @@ def test_hostile_bodies_can_be_logged_or_not_but_break_nothing(tmp_path: Path, d
     for content_type, body in bodies:
         sheet, sent = Sheet(), read_body(content_type, body)
         sheet.add("r", 1, "native", sent, Rows(("prediction",), [(1,)] * max(1, len(sent[1]))))
-        assert writer.encode_predictions("1", **sheet.list_columns())
+        (columns,) = sheet.list_parts()
+        assert writer.encode_predictions("1", **columns)
+
+
+def test_a_request_without_rows_takes_nobody_elses_along() -> None:
+    sheet = Sheet()
+    sheet.add("none", 1, "native", Rows(("a",), []), Rows(("prediction",), []))
+    assert sheet.list_parts() == []
+    sheet.add("one", 1, "native", Rows(("b",), [(1,)]), Rows(("prediction",), [(1,)]))
+    (columns,) = sheet.list_parts()
+    assert columns["ids"].to_pylist() == ["one"]
+
+
+def test_a_date_that_python_does_not_know_is_logged_without_its_inputs() -> None:
+    body = io.BytesIO()
+    pq.write_table(pa.table({"day": pa.array([10**15]).cast(pa.timestamp("ms"))}), body)
+    assert read_body("application/vnd.apache.parquet", body.getvalue()) == NOTHING
+
+
+def test_requests_that_share_few_columns_do_not_fill_a_file_with_gaps() -> None:
+    sheet = Sheet()
+    for number in range(3000):
+        names = ("shared", f"own {number}")
+        sheet.add(f"r{number}", 1, "native", Rows(names, [(1, 2)]), Rows(("prediction",), [(3,)]))
+    parts = sheet.list_parts()
+    assert [one for part in parts for one in part["ids"].to_pylist()] == [f"r{n}" for n in range(3000)]
+    cells = [len(part["ids"]) * len(part["inputs"]) for part in parts]
+    assert max(cells) <= MAX_CELLS < sum(cells)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "kept"),
+    [
+        (["yes", None], "string", ["yes", None]),
+        ([None, True], "bool", [None, True]),
+        ([None, None], "null", [None, None]),
+        ([0.5, None], "double", [0.5, None]),
+        (["x", 2**60 + 1], "string", ['"x"', str(2**60 + 1)]),
+    ],
+    ids=str,
+)
+def test_missing_values_leave_a_column_what_it_is(tmp_path: Path, values: Any, kind: str, kept: Any) -> None:
+    """Whoever sends them in rows of their own, other columns of which are numbers."""
+    sheet = Sheet()
+    for place, value in enumerate(values):
+        inputs = Rows(("a", "b"), [(1.5, value), (2.5, value)])
+        sheet.add(f"r{place}", 1, ("native", "compiled")[place], inputs, Rows(("p",), [(1,), (2,)]))
+    (columns,) = sheet.list_parts()
+    (part,) = PredictionWriter(str(tmp_path), "m").encode_predictions("1", **columns)
+    column = pq.read_table(io.BytesIO(part.content)).column("input.b")
+    assert (str(column.type), column.to_pylist()[::2]) == (kind, kept)
