@@ -10,14 +10,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .values import ABSENT, Column, Doubt, Sent, Value, make_column_reader, make_reader
+from .values import ABSENT, MAX_UNNAMED, Column, Doubt, Sent, Value, make_column_reader, make_reader
 
 __all__ = ["MatrixReader", "TableReader"]
 
 MAX_ORDERS: Final = 64
 """Orders of columns that are remembered; callers use one or two."""
-MAX_UNNAMED: Final = 1024
-"""Rows without names that are longer (pictures, sounds) are not columns to whoever reads a log."""
 KEPT: Final = frozenset({"double", "long", "integer"})
 """Types whose numbers are read as they were sent."""
 

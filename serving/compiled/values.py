@@ -13,7 +13,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "Column", "Doubt", "Kind", "Sent", "Value", "make_column_reader", "make_reader"]
+__all__ = [
+    "ABSENT",
+    "MAX_UNNAMED",
+    "Column",
+    "Doubt",
+    "Kind",
+    "Sent",
+    "Value",
+    "make_column_reader",
+    "make_reader",
+]
 
 Kind = str
 """``double``, ``float``, ``long``, ``integer``, ``boolean``, ``string`` or ``datetime``: MLflow's names."""
@@ -39,6 +49,8 @@ class Sent(NamedTuple):
     columns: Sequence[Sequence[Any] | NDArray[np.float64]] | NDArray[np.float64] | None
 
 
+MAX_UNNAMED: Final = 1024
+"""Rows without names that are longer (pictures, sounds) are kept as one list each, not as columns."""
 EXACT: Final = 2**53
 """Integers up to here are floats without loss (IEEE 754 binary64)."""
 _INTEGER_LIMITS: Final = {"long": EXACT, "integer": 2**31 - 1}

@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from serving.compiled.values import MAX_UNNAMED
+
 __all__ = ["Rows", "read_answer", "read_body", "read_predictions"]
 
 JSON: Final = "application/json"
 _PLAIN: Final = frozenset({"", JSON})
-MAX_UNNAMED: Final = 1024
-"""Rows without names that are longer (pictures, sounds) are kept as one list each."""
 
 
 class Rows(NamedTuple):

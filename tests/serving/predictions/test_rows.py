@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from registry import PredictionWriter
-from serving.predictions.rows import MAX_UNNAMED, Rows, read_answer, read_body
+from serving.compiled.values import MAX_UNNAMED
+from serving.predictions.rows import Rows, read_answer, read_body
 from serving.predictions.sheet import MAX_CELLS, MAX_COLUMNS, Sheet
 from tests.serving.hostile_bodies import make_bodies
 
